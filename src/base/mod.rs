@@ -1,0 +1,11 @@
+//! Floor 0, the words: small types that every room speaks. Nothing here knows about HTTP, files or SQL.
+
+pub mod chance;
+pub mod clock;
+pub mod glob;
+pub mod id;
+pub mod live;
+pub mod money;
+pub mod secret;
+pub mod units;
+pub mod usage;

@@ -1,0 +1,3 @@
+//! Top of the house: the command line. One file per command.
+
+pub mod out;

@@ -1,0 +1,57 @@
+//! What commands print: tables for people, JSON for programs. A closed pipe ends output quietly.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+/// Exit codes of every command (docs/CLI.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Ok,
+    /// It ran and the answer is no: a fault in the config, a difference found, nothing there.
+    No,
+    /// It could not run: bad arguments, no file, no ledger.
+    Failed,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Ok => Self::SUCCESS,
+            Exit::No => Self::from(1),
+            Exit::Failed => Self::from(2),
+        }
+    }
+}
+
+/// Prints one line on standard output.
+pub fn line(text: &str) {
+    // a reader that has gone (`| head`) is no fault of ours
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
+/// Prints one line on standard error.
+pub fn note(text: &str) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Whether standard output is a terminal.
+#[must_use]
+pub fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// A table in the house style: quiet rules, numbers to the right from column `first_number` on.
+#[must_use]
+pub fn table(headings: &[&str], first_number: usize, rows: Vec<Vec<String>>) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(headings.iter().copied());
+    table.add_rows(rows);
+    for column in table.column_iter_mut().skip(first_number) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

@@ -1,0 +1,3 @@
+//! Floor 5, wiring: the config file, read and checked whole.
+
+pub mod settings;

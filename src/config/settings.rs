@@ -1,0 +1,205 @@
+//! The whole config file as values: sections of the rooms, composed. Not how it is read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::base::units::{Size, Span};
+use crate::budget::section::BudgetSection;
+use crate::cache::section::{CacheRule, CacheSection};
+use crate::identity::section::KeyProof;
+use crate::ledger::section::LedgerSection;
+use crate::limits::section::LimitsSection;
+use crate::pricing::section::PriceSection;
+use crate::routing::section::RouteSection;
+use crate::signals::section::{LogSection, TelemetrySection};
+use crate::upstream::section::UpstreamSection;
+
+/// A Tollgate config file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Address of the data listener.
+    #[serde(default = "listen")]
+    pub listen: String,
+    /// Certificate and key; with them the data listener speaks TLS.
+    #[serde(default)]
+    pub tls: Option<TlsSection>,
+    /// The admin listener: health, metrics, API.
+    #[serde(default)]
+    pub admin: AdminSection,
+    /// Local development without keys: everyone is the team `open`. Only on a loopback address.
+    #[serde(default)]
+    pub open: bool,
+    /// Where journal, ledger and pepper live.
+    #[serde(default = "data_dir")]
+    pub data_dir: PathBuf,
+    /// Worker threads. Default: one per core.
+    #[serde(default)]
+    pub workers: Option<std::num::NonZeroUsize>,
+    /// Bounds of the data listener.
+    #[serde(default)]
+    pub server: ServerSection,
+    /// Endpoints that answer, by name.
+    pub upstreams: IndexMap<String, UpstreamSection>,
+    /// Which upstreams serve a model name.
+    #[serde(default)]
+    pub routes: Vec<RouteSection>,
+    /// What happens to paths that no dialect knows, when the caller has a budget.
+    #[serde(default)]
+    pub unmetered: Unmetered,
+    /// Who may ask, by team name.
+    #[serde(default)]
+    pub teams: IndexMap<String, TeamSection>,
+    /// Overrides of the shipped price catalogue, by model name.
+    #[serde(default)]
+    pub prices: IndexMap<String, PriceSection>,
+    /// A price catalogue to use instead of the shipped one (made by `tollgate prices import`).
+    #[serde(default)]
+    pub price_catalogue: Option<PathBuf>,
+    /// The store of answers.
+    #[serde(default)]
+    pub cache: CacheSection,
+    /// How records survive.
+    #[serde(default)]
+    pub ledger: LedgerSection,
+    /// Traces and metrics.
+    #[serde(default)]
+    pub telemetry: TelemetrySection,
+    /// Logs.
+    #[serde(default)]
+    pub log: LogSection,
+}
+
+/// A team: its keys and what holds for all of them together.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct TeamSection {
+    /// The team's keys.
+    pub keys: Vec<KeySection>,
+    /// Model names or patterns allowed. Default: all.
+    pub models: Option<Vec<String>>,
+    /// Last instant of validity: RFC 3339, or a date (through its end, UTC).
+    pub expires: Option<String>,
+    /// Spending limits of the team.
+    pub budgets: Vec<BudgetSection>,
+    /// Rate limits of the team.
+    pub limits: LimitsSection,
+    /// Switches the answer cache on.
+    pub cache: Option<CacheRule>,
+}
+
+/// One key of a team.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeySection {
+    /// Name within the team.
+    pub name: String,
+    /// Keyed hash as printed by `tollgate keys new`: `hmac-sha256:` and 64 hex digits.
+    #[serde(default)]
+    pub hash: Option<String>,
+    /// A reference to the key itself: `${ENV}` or `file:PATH`.
+    #[serde(default)]
+    pub key: Option<crate::base::secret::Secret>,
+    /// Model names or patterns allowed, within the team's. Default: the team's.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// Last instant of validity: RFC 3339, or a date (through its end, UTC).
+    #[serde(default)]
+    pub expires: Option<String>,
+    /// Spending limits of this key, besides the team's.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSection>,
+    /// Rate limits of this key, besides the team's.
+    #[serde(default)]
+    pub limits: LimitsSection,
+}
+
+impl KeySection {
+    /// The key's proof, as identity reads it.
+    #[must_use]
+    pub fn proof(&self) -> KeyProof {
+        KeyProof { hash: self.hash.clone(), key: self.key.clone() }
+    }
+}
+
+/// The admin listener.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminSection {
+    /// Its address; loopback unless you know better, it has no login.
+    pub listen: String,
+}
+
+impl Default for AdminSection {
+    fn default() -> Self {
+        Self { listen: "127.0.0.1:4001".into() }
+    }
+}
+
+/// Certificate and key of a listener, PEM.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// Certificate chain, PEM.
+    pub cert: PathBuf,
+    /// Private key, PEM.
+    pub key: PathBuf,
+}
+
+/// Bounds of the data listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerSection {
+    /// Largest request body of a metered path; it is read whole before it is sent on.
+    pub max_body: Size,
+    /// Request bodies in memory, all together.
+    pub max_body_total: Size,
+    /// Requests at work at once; more are answered 503.
+    pub max_requests: u32,
+    /// Open client connections; more wait in the system's backlog.
+    pub max_connections: u32,
+    /// Limit on receiving a request's headers.
+    pub header_timeout: Span,
+    /// Limit on silence while a request body arrives.
+    pub body_timeout: Span,
+    /// How long requests may go on after a stop signal.
+    pub shutdown_grace: Span,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self {
+            max_body: Size(32 << 20),
+            max_body_total: Size(512 << 20),
+            max_requests: 10_000,
+            max_connections: 20_000,
+            header_timeout: Span(Duration::from_secs(10)),
+            body_timeout: Span(Duration::from_secs(30)),
+            shutdown_grace: Span(Duration::from_secs(30)),
+        }
+    }
+}
+
+/// What happens to paths that no dialect knows, when the caller has a budget. (Callers without a budget are
+/// forwarded and recorded as unmetered.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Unmetered {
+    /// Forward, and record as unmetered.
+    #[default]
+    Forward,
+    /// Refuse with 403 `unmetered_path`.
+    Refuse,
+}
+
+fn listen() -> String {
+    "127.0.0.1:4000".into()
+}
+
+fn data_dir() -> PathBuf {
+    "./data".into()
+}

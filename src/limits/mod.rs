@@ -1,0 +1,3 @@
+//! Floor 3: how fast a caller may ask. Requests, tokens, concurrency.
+
+pub mod section;

@@ -1,0 +1,3 @@
+//! The `tollgate` command: parse, dispatch, exit code.
+
+fn main() {}

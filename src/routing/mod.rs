@@ -1,0 +1,3 @@
+//! Floor 1, rules: which target serves a request, and what may be tried again. Pure.
+
+pub mod section;

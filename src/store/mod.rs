@@ -1,0 +1,3 @@
+//! Floor 2, edge to storage: traits by noun, and one room per engine. The only place with SQL.
+
+pub mod record;
