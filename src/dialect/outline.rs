@@ -30,8 +30,10 @@ const PER_MESSAGE: u64 = 3;
 const PRIMING: u64 = 3;
 /// The token in front of a message's `name`.
 const PER_NAME: u64 = 1;
-/// Tokens per function, by the cookbook's rule for the `gpt-4o` family.
+/// Tokens per function, by the cookbook's rule for the `gpt-4o` family and what came after it.
 const PER_FUNCTION: u64 = 7;
+/// The same for `gpt-4` and `gpt-3.5`.
+const PER_FUNCTION_BEFORE_4O: u64 = 10;
 /// Tokens for having parameters at all, and for each of them without an `enum`.
 const PER_PROPERTY: u64 = 3;
 /// Tokens per value of an `enum`; they replace the property's own three.
@@ -184,10 +186,11 @@ impl Outliner {
 
     /// The cookbook's rule for functions, approximate for anything it did not name.
     fn functions<'a>(&mut self, functions: impl Iterator<Item = &'a Value>, schema: &str) {
+        let per_function = if is_before_4o(&self.model) { PER_FUNCTION_BEFORE_4O } else { PER_FUNCTION };
         let mut any = false;
         for function in functions.filter(|function| function["name"].is_string()) {
             any = true;
-            self.fixed(PER_FUNCTION);
+            self.fixed(per_function);
             let name = function["name"].as_str().unwrap_or_default();
             self.owned(format!("{name}:{}", description(function)));
             self.properties(&function[schema], MAX_SCHEMA_DEPTH);
@@ -262,6 +265,10 @@ impl Outliner {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn is_before_4o(model: &str) -> bool {
+    model == "gpt-4" || ["gpt-4-", "gpt-3.5", "gpt-35"].iter().any(|prefix| model.starts_with(prefix))
 }
 
 /// A description as it is counted: without its final full stop.
