@@ -90,6 +90,11 @@ enum Place {
     Tools,
     /// The `type` of a tool.
     ToolType,
+    /// Something that stands for input kept elsewhere, unless it is `null`.
+    Reference,
+    /// The prompt of a completion, which is text, or the reference of a response to a stored prompt,
+    /// which is an object.
+    StoredPrompt,
     /// Anything else: text.
     Text,
 }
@@ -100,24 +105,20 @@ impl Place {
         match (self, key) {
             (Self::Request, "messages" | "input" | "system") => Self::Content,
             (Self::Request, "tools") => Self::Tools,
+            (Self::Request, "prompt") => Self::StoredPrompt,
             (
                 Self::Request,
-                "previous_response_id"
-                | "conversation"
-                | "prompt_id"
-                | "web_search_options"
-                | "mcp_servers"
-                | "container",
-            ) => survey.opens(),
+                "previous_response_id" | "conversation" | "container" | "web_search_options" | "mcp_servers",
+            ) => Self::Reference,
             (Self::Content, "content" | "output") => Self::Content,
             (Self::Content, "image_url") => survey.image(Self::Image),
             (Self::Content, "source") => survey.image(Self::Source),
             (Self::Content, "input_audio") => Self::Audio,
             (Self::Content, "file") => Self::File,
             (Self::Content | Self::File, "file_data") => Self::File,
-            (Self::Content | Self::Source | Self::File, "file_id" | "file_url") => survey.opens(),
+            (Self::Content | Self::Source | Self::File, "file_id" | "file_url") => Self::Reference,
             // an earlier answer's audio, referred to by id
-            (Self::Content, "audio") => survey.opens(),
+            (Self::Content, "audio") => Self::Reference,
             (Self::Image, "url") => Self::Image,
             (Self::Source, "url" | "data") => Self::Source,
             // a document may be given as content parts of its own
@@ -130,11 +131,6 @@ impl Place {
 }
 
 impl Survey {
-    fn opens(&mut self) -> Place {
-        self.is_open = true;
-        Place::Text
-    }
-
     fn image(&mut self, place: Place) -> Place {
         self.add(self.image);
         place
@@ -153,6 +149,7 @@ impl Survey {
             // documents are compressed, and their pages count as images too
             Place::Source if is_remote(text) || text.starts_with(PDF) => self.is_open = true,
             Place::File if !text.starts_with("data:text/") => self.is_open = true,
+            Place::Reference => self.is_open = true,
             Place::Audio => self.add(bytes / AUDIO_BYTES_PER_TOKEN + 1),
             Place::ToolType => self.tool(text),
             _ => self.add(bytes),
@@ -248,6 +245,7 @@ impl<'de> Visitor<'de> for At<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         self.survey.add(PUNCTUATION);
+        self.survey.is_open |= matches!(self.place, Place::Reference | Place::StoredPrompt);
         while let Some(place) = members.next_key_seed(Member { of: self.place, survey: self.survey })? {
             members.next_value_seed(At { place, survey: self.survey })?;
         }
