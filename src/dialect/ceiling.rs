@@ -112,7 +112,8 @@ impl Place {
             ) => Self::Reference,
             (Self::Content, "content" | "output") => Self::Content,
             (Self::Content, "image_url") => survey.image(Self::Image),
-            (Self::Content, "source") => survey.image(Self::Source),
+            // a result is an image that an earlier answer made
+            (Self::Content, "source" | "result") => survey.image(Self::Source),
             (Self::Content, "input_audio") => Self::Audio,
             (Self::Content, "file") => Self::File,
             (Self::Content | Self::File, "file_data") => Self::File,

@@ -24,6 +24,9 @@ pub struct PromptOutline {
 /// Bodies beyond this are not taken apart: more text than any model reads.
 const MAX_BODY: usize = 8 * 1024 * 1024;
 
+/// Bodies with more values than this neither: each takes up to a hundred bytes of memory.
+const MAX_VALUES: usize = 500_000;
+
 /// Tokens that frame one chat message.
 const PER_MESSAGE: u64 = 3;
 /// Tokens that open the answer.
@@ -46,11 +49,9 @@ const MAX_SCHEMA_DEPTH: usize = 8;
 /// Takes a request body apart. A body that is not JSON of a known shape is skipped, not refused.
 #[must_use]
 pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
-    let skipped = PromptOutline { skipped_bytes: body.len(), ..PromptOutline::default() };
-    if body.len() > MAX_BODY {
-        return skipped;
-    }
-    let Ok(request) = serde_json::from_slice::<Value>(body) else { return skipped };
+    let too_large = body.len() > MAX_BODY || too_many_values(body);
+    let parsed = if too_large { None } else { serde_json::from_slice::<Value>(body).ok() };
+    let Some(request) = parsed else { return skipped(endpoint, body) };
     let mut outliner = Outliner {
         model: request["model"].as_str().unwrap_or_default().to_owned(),
         prompt: PromptOutline { is_exact: true, ..PromptOutline::default() },
@@ -72,6 +73,18 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
         | Operation::Unmetered => {}
     }
     outliner.prompt
+}
+
+/// A body that is not taken apart: its bytes without those of images and audio.
+fn skipped(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
+    let bytes = input_ceiling(endpoint, "", body).tokens;
+    let skipped_bytes = usize::try_from(bytes).map_or(body.len(), |bytes| bytes.min(body.len()));
+    PromptOutline { skipped_bytes, ..PromptOutline::default() }
+}
+
+/// Every value of a body but the first follows one of these marks.
+fn too_many_values(body: &[u8]) -> bool {
+    memchr::memchr3_iter(b',', b'[', b'{', body).nth(MAX_VALUES).is_some()
 }
 
 struct Outliner {

@@ -134,10 +134,18 @@ fn speech_counts_characters() {
 fn what_cannot_be_taken_apart_is_skipped() {
     let chat = classify(&Method::POST, "/v1/chat/completions");
     let huge = vec![b' '; MAX_BODY + 1];
-    for body in [&b"not json"[..], &huge] {
+    let crowded = [b"{\"messages\":[", "1,".repeat(MAX_VALUES).as_bytes(), b"1]}"].concat();
+    for body in [&b"not json"[..], &huge, &crowded] {
         let prompt = outline(&chat, body);
         assert_eq!((prompt.skipped_bytes, prompt.is_exact), (body.len(), false));
+        assert_eq!((prompt.texts, prompt.fixed_tokens), (Vec::new(), 0));
     }
+    let picture = format!("data:image/png;base64,{}", "A".repeat(MAX_BODY));
+    let large = outline_of(
+        "chat/completions",
+        &json!({"messages": [{"content": [{"image_url": {"url": picture}}]}]}),
+    );
+    assert!(large.skipped_bytes < 20_000, "an image is not skipped as text: {}", large.skipped_bytes);
     for odd in [json!([]), json!({"messages": {"a": 1}}), json!({"messages": [1, "x", null, {"content": 5}]})]
     {
         assert_eq!(outline_of("chat/completions", &odd).texts, Vec::<String>::new());

@@ -105,7 +105,8 @@ pub struct BadRequest {
 /// Reads the facts of a body.
 ///
 /// # Errors
-/// If the path wants JSON and the body is no JSON object. Multipart bodies and unknown paths never fail.
+/// If the path wants JSON and the body is no JSON object. Where files are taken, and on paths that are
+/// not known, nothing fails.
 pub fn scan(
     endpoint: &Endpoint,
     content_type: Option<&str>,
@@ -115,7 +116,9 @@ pub fn scan(
     if !has_body(operation) {
         return Ok(RequestFacts { choices: 1, ..RequestFacts::default() });
     }
-    if let Some(boundary) = content_type.and_then(multipart::boundary) {
+    // elsewhere a form is refused whatever its label says: some upstreams never read the label
+    let form = content_type.filter(|_| takes_files(operation)).and_then(multipart::boundary);
+    if let Some(boundary) = form {
         return Ok(multipart_facts(body, &boundary));
     }
     match Fields::read(body) {

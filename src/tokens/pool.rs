@@ -54,7 +54,9 @@ impl CountingPool {
     pub fn close(&self) {
         drop(held(&self.queue).take());
         let threads = std::mem::take(&mut *held(&self.threads));
-        for thread in threads {
+        let own = thread::current().id();
+        // a job may hold the pool's last reference: its thread must not wait for itself
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
             // the work loop catches every panic, so there is none to hand on
             let _ = thread.join();
         }
@@ -126,6 +128,23 @@ mod tests {
         assert!(pool.submit(Box::new(|_| {})).is_ok(), "one may wait");
         assert!(pool.submit(Box::new(|_| {})).is_err(), "a second one may not");
         gate.wait();
+    }
+
+    #[test]
+    fn a_pool_may_end_in_one_of_its_own_jobs() {
+        let pool = Arc::new(CountingPool::start(2, 8).unwrap());
+        let (answer, heard) = sync_channel(1);
+        let gate = Arc::new(Barrier::new(2));
+        let (last, inner_gate) = (Arc::clone(&pool), Arc::clone(&gate));
+        let job: Job = Box::new(move |_| {
+            inner_gate.wait();
+            drop(last);
+            answer.send(7).unwrap();
+        });
+        assert!(pool.submit(job).is_ok());
+        drop(pool);
+        gate.wait();
+        assert_eq!(heard.recv(), Ok(7));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::dialect::outline::PromptOutline;
 /// A count, and how far to trust it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
-    /// Tokens, never fewer than 0 for any text.
+    /// How many.
     pub tokens: u64,
     /// Whether the model's own vocabulary cut the whole text.
     pub exact: bool,
@@ -46,17 +46,25 @@ impl Tokenizer {
         Count { tokens: extrapolate(tokens, counted.len(), text.len()), exact: false }
     }
 
-    /// Counts a prompt: its texts one by one, its fixed tokens, and a rough share for what was skipped.
+    /// Counts a prompt: its texts one by one up to the same limit in all, its fixed tokens, and a rough
+    /// share for what was skipped.
     #[must_use]
     pub fn count_prompt(&self, model: &str, prompt: &PromptOutline) -> Count {
-        let mut sum = Count { tokens: prompt.fixed_tokens, exact: prompt.is_exact };
+        let mut exact = prompt.is_exact;
+        let (mut tokens, mut counted, mut all) = (0_u64, 0, 0);
         for text in &prompt.texts {
-            let count = self.count(model, text);
-            sum.tokens = sum.tokens.saturating_add(count.tokens);
-            sum.exact &= count.exact;
+            all += text.len();
+            if counted < MAX_TEXT {
+                let part = &text[..text.floor_char_boundary(MAX_TEXT - counted)];
+                let count = self.count(model, part);
+                tokens = tokens.saturating_add(count.tokens);
+                exact &= count.exact;
+                counted += part.len();
+            }
         }
-        sum.tokens = sum.tokens.saturating_add(rough(prompt.skipped_bytes));
-        sum
+        let shown = if counted == all { tokens } else { extrapolate(tokens, counted, all) };
+        let rest = prompt.fixed_tokens.saturating_add(rough(prompt.skipped_bytes));
+        Count { tokens: shown.saturating_add(rest), exact: exact && counted == all }
     }
 
     /// Loads the vocabulary of `model` now, so that no request waits for it.
@@ -100,7 +108,7 @@ fn piece_end(text: &str) -> usize {
 }
 
 fn extrapolate(tokens: u64, counted: usize, all: usize) -> u64 {
-    let scaled = (u128::from(tokens) * all as u128).div_ceil(counted as u128);
+    let scaled = (u128::from(tokens) * all as u128).div_ceil(counted.max(1) as u128);
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 

@@ -122,6 +122,16 @@ fn text_beyond_the_limit_is_extrapolated_and_says_so() {
 }
 
 #[test]
+fn a_prompt_of_many_texts_is_bounded_as_a_whole() {
+    let text = "four words of text. ".repeat(MAX_TEXT / 40);
+    let once = Tokenizer.count("gpt-4o", &text).tokens;
+    let prompt =
+        PromptOutline { texts: vec![text; 10], fixed_tokens: 7, is_exact: true, ..PromptOutline::default() };
+    let count = Tokenizer.count_prompt("gpt-4o", &prompt);
+    assert!(!count.exact && count.tokens.abs_diff(once * 10 + 7) < 100, "{count:?} of ten times {once}");
+}
+
+#[test]
 fn an_unknown_model_is_counted_and_says_so() {
     assert_eq!(Tokenizer.count("gpt-6", "hello world"), Count { tokens: 2, exact: false });
     assert_eq!(Tokenizer.count("gpt-4o", ""), Count { tokens: 0, exact: true });
