@@ -19,9 +19,12 @@ pub struct InputCeiling {
     pub is_open: bool,
 }
 
-/// Chat template, and the prompts that providers add for tools: Anthropic documents up to 530 tokens
-/// for tool use, the cookbook about 20 for functions.
-const TEMPLATE: u64 = 1024;
+/// What chat templates add by themselves: open models put up to about 100 tokens of system text in
+/// front, hosted ones a handful.
+const TEMPLATE: u64 = 128;
+
+/// What providers add to explain tools to a model: up to 530 tokens are documented (Anthropic).
+const TOOLS_TEMPLATE: u64 = 640;
 
 /// A built-in tool without hidden input (shell, editor, computer) brings a description of its own.
 const BUILT_IN_TOOL: u64 = 1024;
@@ -104,7 +107,8 @@ impl Place {
     fn member(self, key: &str, survey: &mut Survey) -> Self {
         match (self, key) {
             (Self::Request, "messages" | "input" | "system") => Self::Content,
-            (Self::Request, "tools") => Self::Tools,
+            (Self::Request, "tools") => survey.tools(Self::Tools),
+            (Self::Request, "functions") => survey.tools(Self::Text),
             (Self::Request, "prompt") => Self::StoredPrompt,
             (
                 Self::Request,
@@ -134,6 +138,11 @@ impl Place {
 impl Survey {
     fn image(&mut self, place: Place) -> Place {
         self.add(self.image);
+        place
+    }
+
+    fn tools(&mut self, place: Place) -> Place {
+        self.add(TOOLS_TEMPLATE);
         place
     }
 

@@ -50,6 +50,15 @@ fn a_picture_counts_as_a_picture_not_as_its_base64() {
 }
 
 #[test]
+fn a_short_request_reserves_little_and_tools_a_bit_more() {
+    let plain = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]});
+    let plain = ceiling_of("chat/completions", "gpt-4o", &plain).tokens;
+    assert!(plain < 250, "{plain}");
+    let tools = json!({"messages": [], "tools": [{"type": "function", "function": {"name": "f"}}]});
+    assert!(ceiling_of("chat/completions", "gpt-4o", &tools).tokens > 700);
+}
+
+#[test]
 fn a_sound_counts_by_its_length() {
     let sound = "A".repeat(640_000);
     let ceiling = chat_part(&json!({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}}));
