@@ -74,18 +74,17 @@ fn anthropic_type(error: &ErrorShape<'_>) -> &'static str {
 
 fn by_word(word: &str) -> Option<&'static str> {
     Some(match word {
-        "invalid_api_key" | "missing_api_key" | "key_expired" | "authentication_error" => {
+        "missing_api_key" | "malformed_api_key" | "invalid_api_key" | "expired_api_key" => {
             "authentication_error"
         }
-        "model_not_allowed" | "path_not_allowed" | "permission_error" | "permission_denied" => {
-            "permission_error"
-        }
-        "insufficient_quota" | "budget_exceeded" | "unpriced_model" | "billing_error" => "billing_error",
-        "rate_limit_exceeded" | "rate_limit_error" | "requests" | "tokens" => "rate_limit_error",
-        "request_too_large" | "body_too_large" => "request_too_large",
-        "model_not_found" | "not_found" | "not_found_error" => "not_found_error",
-        "overloaded" | "overloaded_error" => "overloaded_error",
-        "invalid_json" | "bad_request" | "invalid_request_error" => "invalid_request_error",
+        "permission_error" => "permission_error",
+        "insufficient_quota" => "billing_error",
+        "rate_limit_exceeded" | "rate_limit_error" => "rate_limit_error",
+        "request_too_large" => "request_too_large",
+        "no_upstream" | "model_not_found" => "not_found_error",
+        "overloaded" | "shutting_down" => "overloaded_error",
+        "upstream_timeout" => "timeout_error",
+        "invalid_request_error" => "invalid_request_error",
         _ => return None,
     })
 }
@@ -156,10 +155,12 @@ mod tests {
     fn anthropic_words_follow_the_code_then_the_kind() {
         for (kind, code, word) in [
             ("invalid_request_error", "invalid_api_key", "authentication_error"),
-            ("invalid_request_error", "model_not_allowed", "permission_error"),
+            ("permission_error", "model_not_allowed", "permission_error"),
+            ("invalid_request_error", "no_upstream", "not_found_error"),
+            ("server_error", "upstream_timeout", "timeout_error"),
             ("requests", "rate_limit_exceeded", "rate_limit_error"),
             ("invalid_request_error", "something_new", "invalid_request_error"),
-            ("server_error", "upstream_timeout", "api_error"),
+            ("server_error", "upstream_unreachable", "api_error"),
         ] {
             assert_eq!(anthropic_type(&ErrorShape { kind, code, ..ErrorShape::default() }), word, "{code}");
         }

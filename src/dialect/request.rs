@@ -25,7 +25,8 @@ pub struct RequestFacts {
     /// The most output tokens per choice; the larger if several are given; `None` if there is none or
     /// one is given that cannot be read, so that nobody reserves less than the upstream may take.
     pub output_cap: Option<u64>,
-    /// Answers that are made: `n` or `best_of`, times the prompts of a legacy completion. At least 1.
+    /// Answers that are made: `n` or `best_of`, times the prompts of a legacy completion. At least 1
+    /// once a body was scanned.
     pub choices: u64,
     /// The end user as the client names them: `user`, `safety_identifier` or `metadata.user_id`.
     pub user: Option<String>,
@@ -98,7 +99,7 @@ pub const MAX_STOPS: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct BadRequest {
-    /// For the client: what is wrong and where.
+    /// For the client, to stand behind "the request body cannot be read:": what is wrong and where.
     pub message: String,
 }
 
@@ -124,7 +125,7 @@ pub fn scan(
     match Fields::read(body) {
         Ok(fields) => Ok(json_facts(operation, &fields, &Outer::new(body))),
         Err(_) if takes_files(operation) => Ok(RequestFacts { choices: 1, ..RequestFacts::default() }),
-        Err(fault) => Err(BadRequest { message: format!("The request body is not a JSON object: {fault}") }),
+        Err(fault) => Err(BadRequest { message: format!("not a JSON object: {fault}") }),
     }
 }
 
