@@ -29,8 +29,8 @@ const TOOLS_TEMPLATE: u64 = 640;
 /// A built-in tool without hidden input (shell, editor, computer) brings a description of its own.
 const BUILT_IN_TOOL: u64 = 1024;
 
-/// Bytes of base64 audio per token, at least: 10 tokens a second are measured, and speech codecs do not
-/// go below 640 base64 bytes a second.
+/// Bytes of audio per token, at least: a token stands for 100 ms (`OpenAI`'s figure for a user's
+/// audio), and the most frugal common codec, Opus at 6 kbit/s, makes 75 bytes of them.
 const AUDIO_BYTES_PER_TOKEN: u64 = 64;
 
 /// What stands for the marks around a value: at least the tokens that templates put around a message,
@@ -47,7 +47,8 @@ const FORM_TEXT: u64 = 128 * 1024;
 #[must_use]
 pub fn input_ceiling(endpoint: &Endpoint, model: &str, body: &[u8]) -> InputCeiling {
     let mut survey = Survey { image: image::most_tokens(model), tokens: TEMPLATE, is_open: false };
-    let mut reader = serde_json::Deserializer::from_slice(body);
+    let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+    let mut reader = serde_json::Deserializer::from_slice(json);
     let read = At { place: Place::Request, survey: &mut survey }.deserialize(&mut reader);
     if read.is_ok() {
         return InputCeiling { tokens: survey.tokens, is_open: survey.is_open };
@@ -89,6 +90,8 @@ enum Place {
     Audio,
     /// A file or document.
     File,
+    /// The `type` of an item or part.
+    ItemType,
     /// A tool or a list of them.
     Tools,
     /// The `type` of a tool.
@@ -114,6 +117,7 @@ impl Place {
                 Self::Request,
                 "previous_response_id" | "conversation" | "container" | "web_search_options" | "mcp_servers",
             ) => Self::Reference,
+            (Self::Content, "type") => Self::ItemType,
             (Self::Content, "content" | "output") => Self::Content,
             (Self::Content, "image_url") => survey.image(Self::Image),
             // a result is an image that an earlier answer made
@@ -161,6 +165,7 @@ impl Survey {
             Place::File if !text.starts_with("data:text/") => self.is_open = true,
             Place::Reference => self.is_open = true,
             Place::Audio => self.add(bytes / AUDIO_BYTES_PER_TOKEN + 1),
+            Place::ItemType if text == "item_reference" => self.is_open = true,
             Place::ToolType => self.tool(text),
             _ => self.add(bytes),
         }

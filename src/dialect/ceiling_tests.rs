@@ -81,6 +81,7 @@ fn what_the_body_does_not_show_is_said_to_be_open() {
     for body in [
         json!({"input": "x", "previous_response_id": "resp_1"}),
         json!({"input": "x", "conversation": "conv_1"}),
+        json!({"input": [{"type": "item_reference", "id": "msg_1"}]}),
         json!({"prompt": {"id": "pmpt_1"}}),
         json!({"input": "x", "tools": [{"type": "web_search"}]}),
         json!({"input": "x", "tools": [{"type": "mcp", "server_url": "https://x"}]}),
