@@ -1,3 +1,16 @@
 //! Floor 1, rules: the wire formats, known in order to READ them. Pure: bytes in, facts out.
 
+pub mod decode;
+pub mod meter;
 pub mod path;
+pub mod sse;
+
+mod facts;
+mod fields;
+mod kept;
+mod read_chat;
+mod read_media;
+mod read_messages;
+mod read_responses;
+mod usage_anthropic;
+mod usage_openai;
