@@ -240,3 +240,7 @@ impl Write for Output {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

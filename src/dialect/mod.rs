@@ -4,6 +4,7 @@ pub mod decode;
 pub mod meter;
 pub mod path;
 pub mod sse;
+pub mod unask;
 
 mod facts;
 mod fields;
@@ -12,5 +13,8 @@ mod read_chat;
 mod read_media;
 mod read_messages;
 mod read_responses;
+#[cfg(test)]
+mod slices;
+mod unask_chunk;
 mod usage_anthropic;
 mod usage_openai;

@@ -241,3 +241,7 @@ fn field(line: &[u8]) -> Field<'_> {
 fn without_bom(line: &[u8], first: bool) -> &[u8] {
     if first { line.strip_prefix(BOM).unwrap_or(line) } else { line }
 }
+
+#[cfg(test)]
+#[path = "sse_tests.rs"]
+mod tests;
