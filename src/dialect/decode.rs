@@ -243,4 +243,4 @@ impl Write for Output {
 
 #[cfg(test)]
 #[path = "decode_tests.rs"]
-mod tests;
+pub(super) mod tests;

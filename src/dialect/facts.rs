@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fields::{Label, Text, clipped};
+use super::usage_openai::Counted;
 use crate::base::usage::Usage;
 
 /// The most bytes of visible output that are kept for the tokenizer.
@@ -80,6 +81,12 @@ impl Facts {
             self.reading.usage = Some(usage);
             self.reading.usage_is_opening = opening;
         }
+    }
+
+    /// Notes what a usage object came to.
+    pub(super) fn counted(&mut self, counted: Counted) {
+        self.usage(counted.usage, false);
+        self.reading.usage_invalid |= counted.invalid;
     }
 
     /// Notes the model; the first that has a name counts (Azure's first chunk has none).

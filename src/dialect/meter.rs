@@ -8,7 +8,6 @@ use serde_json::value::RawValue;
 use super::decode::Decoder;
 use super::facts::Facts;
 pub use super::facts::{MAX_OUTPUT_TEXT, Reading, StreamError};
-use super::fields::Text;
 use super::kept::Kept;
 use super::path::Operation;
 use super::sse::{Event, Reader, TAIL};
@@ -240,19 +239,14 @@ impl Scribe {
 
     /// Looks for usage in the end of what was too long to keep: that is where upstreams write it.
     fn tail(&mut self, name: &[u8], tail: &[u8]) {
-        let tail = text(tail);
+        let (tail, name) = (text(tail), text(name));
         let Some(usage) = last_usage(&tail) else { return };
-        if self.wire == Wire::Messages {
-            self.running.take(usage, false, &mut self.facts);
-        } else {
-            let counted = usage_openai::read(usage.get());
-            self.facts.usage(counted.usage, false);
-            self.facts.reading.usage_invalid |= counted.invalid;
-        }
-        let end: [&[u8]; 3] = [b"response.completed", b"response.incomplete", b"image_generation.completed"];
-        if end.contains(&name) {
-            self.facts.reading.ended = true;
-            self.facts.finish_reason(&Text(Cow::Borrowed("completed")));
+        let facts = &mut self.facts;
+        match self.wire {
+            Wire::Messages => self.running.take(usage, false, facts),
+            Wire::Images => read_media::clipped_image(&name, usage, facts),
+            Wire::Responses => read_responses::clipped_end(&name, usage, facts),
+            Wire::Chat | Wire::Media => facts.counted(usage_openai::read(usage.get())),
         }
     }
 }
@@ -269,3 +263,7 @@ fn last_usage(tail: &str) -> Option<&RawValue> {
     let mut values = serde_json::Deserializer::from_str(value).into_iter::<&RawValue>();
     values.next()?.ok().filter(|value| value.get().starts_with('{'))
 }
+
+#[cfg(test)]
+#[path = "meter_tests.rs"]
+mod tests;

@@ -6,6 +6,8 @@ pub mod path;
 pub mod sse;
 pub mod unask;
 
+#[cfg(test)]
+mod corpus;
 mod facts;
 mod fields;
 mod kept;

@@ -24,8 +24,7 @@ pub(super) fn read(json: &str, facts: &mut Facts) -> bool {
     let from_choice = || choices.iter().find_map(|choice| choice.usage);
     if let Some(usage) = chunk.usage.or(from_vendor).or_else(from_choice) {
         let counted = usage_openai::read(usage.get());
-        facts.usage(counted.usage, false);
-        facts.reading.usage_invalid |= counted.invalid;
+        facts.counted(counted);
         let closing = counted.usage.is_some() && choices.is_empty() && chunk.choices.is_some();
         facts.reading.ended |= closing && !facts.reading.finish_reasons.is_empty();
     }

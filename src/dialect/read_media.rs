@@ -9,6 +9,9 @@ use super::fields::{Seconds, Text};
 use super::usage_openai;
 use crate::base::usage::Usage;
 
+/// The events that hand over one image.
+const IMAGES: [&str; 2] = ["image_generation.completed", "image_edit.completed"];
+
 /// Reads one event of a stream; `false` if it is not JSON of this shape.
 pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     let Ok(answer) = serde_json::from_str::<Answer<'_>>(json) else { return false };
@@ -17,7 +20,7 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
         facts.output(&answer.delta.0);
         return true;
     }
-    let image = matches!(kind, "image_generation.completed" | "image_edit.completed");
+    let image = IMAGES.contains(&kind);
     facts.reading.ended |= image || matches!(kind, "transcript.text.done" | "speech.audio.done");
     let before = facts.reading.usage.map_or(0, |usage| usage.images);
     answer.note(facts, before + u64::from(image));
@@ -31,6 +34,15 @@ pub(super) fn body(json: &str, facts: &mut Facts, makes_images: bool) -> bool {
     let made = answer.data.as_ref().map_or(0, |data| data.len() as u64);
     answer.note(facts, if makes_images { made } else { 0 });
     true
+}
+
+/// Takes the usage of an event that was too long to be read, by its name.
+pub(super) fn clipped_image(name: &str, usage: &RawValue, facts: &mut Facts) {
+    let image = IMAGES.contains(&name);
+    let answer = Answer { usage: Some(usage), ..Answer::default() };
+    let before = facts.reading.usage.map_or(0, |usage| usage.images);
+    facts.reading.ended |= image;
+    answer.note(facts, before + u64::from(image));
 }
 
 #[derive(Debug, Default, Deserialize)]

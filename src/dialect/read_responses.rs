@@ -11,6 +11,8 @@ use crate::base::usage::Usage;
 /// The name under which the image tool is billed when the answer does not name its model.
 const IMAGE_TOOL: &str = "image_generation";
 
+const ENDS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+
 /// Reads one event of a stream; `false` if it is not JSON of this shape.
 pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     let Ok(event) = serde_json::from_str::<Event<'_>>(json) else { return false };
@@ -23,7 +25,7 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
         return true;
     }
     if let Some(response) = &event.response {
-        let ended = matches!(kind, "response.completed" | "response.incomplete" | "response.failed");
+        let ended = ENDS.contains(&kind);
         response.note_head(facts, ended);
         facts.reading.ended |= ended;
     }
@@ -45,6 +47,15 @@ pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
         item.note(facts);
     }
     true
+}
+
+/// Takes the usage of an event that was too long to be read, by its name.
+pub(super) fn clipped_end(name: &str, usage: &RawValue, facts: &mut Facts) {
+    facts.counted(usage_openai::read(usage.get()));
+    if ENDS.contains(&name) {
+        facts.reading.ended = true;
+        facts.finish_reason(&Text(name.trim_start_matches("response.").into()));
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,9 +173,7 @@ impl Response<'_> {
 
     fn note_usage(&self, facts: &mut Facts) {
         if let Some(raw) = self.usage {
-            let counted = usage_openai::read(raw.get());
-            facts.usage(counted.usage, false);
-            facts.reading.usage_invalid |= counted.invalid;
+            facts.counted(usage_openai::read(raw.get()));
         }
         let Some(tools) = &self.tool_usage else { return };
         if let Some(search) = &tools.web_search {

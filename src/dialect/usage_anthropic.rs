@@ -17,7 +17,9 @@ pub(super) struct Running {
 impl Running {
     /// Takes a usage object in; `opening` when it came before the output.
     pub(super) fn take(&mut self, raw: &RawValue, opening: bool, facts: &mut Facts) {
-        let Ok(wire) = serde_json::from_str::<Wire<'_>>(raw.get()) else {
+        // An array would be read as the fields in their order.
+        let object = Some(raw.get()).filter(|json| json.starts_with('{'));
+        let Some(wire) = object.and_then(|json| serde_json::from_str::<Wire<'_>>(json).ok()) else {
             facts.reading.usage_invalid = true;
             return;
         };

@@ -17,8 +17,9 @@ pub(super) struct Counted {
 /// Reads a usage object.
 pub(super) fn read(json: &str) -> Counted {
     match serde_json::from_str::<Wire>(json) {
-        Ok(wire) => Counted { usage: wire.usage(), invalid: wire.is_invalid() },
-        Err(_) => Counted { usage: None, invalid: true },
+        // An array would be read as the fields in their order.
+        Ok(wire) if json.starts_with('{') => Counted { usage: wire.usage(), invalid: wire.is_invalid() },
+        _ => Counted { usage: None, invalid: true },
     }
 }
 
@@ -183,3 +184,7 @@ pub(super) fn parts_within_totals(mut usage: Usage) -> Usage {
         usage.output_image_tokens.min(usage.output_tokens - usage.output_audio_tokens);
     usage
 }
+
+#[cfg(test)]
+#[path = "usage_openai_tests.rs"]
+mod tests;
