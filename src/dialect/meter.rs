@@ -186,7 +186,7 @@ impl Scribe {
         let json = text(event.data);
         let (running, facts) = (&mut self.running, &mut self.facts);
         let read = match self.wire {
-            Wire::Chat => read_chat::read(&json, facts),
+            Wire::Chat => read_chat::event(&json, facts),
             Wire::Responses => read_responses::event(&json, facts),
             Wire::Messages => read_messages::event(&json, running, facts),
             Wire::Images | Wire::Media => read_media::event(&json, facts),
@@ -208,7 +208,7 @@ impl Scribe {
         let json = text(body.bytes());
         let facts = &mut self.facts;
         let read = match self.wire {
-            Wire::Chat => read_chat::read(&json, facts),
+            Wire::Chat => read_chat::body(&json, facts),
             Wire::Responses => read_responses::body(&json, facts),
             Wire::Messages => read_messages::body(&json, facts),
             Wire::Images | Wire::Media => read_media::body(&json, facts, self.wire == Wire::Images),
@@ -253,7 +253,7 @@ impl Scribe {
 
 /// The bytes as text. Broken UTF-8 in one string must not lose the rest of the event.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
+    std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
 /// The value of the last member `"usage"` that is an object.

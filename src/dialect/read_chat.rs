@@ -1,5 +1,8 @@
 //! Reads chat completions and completions: the chunks of a stream and the whole answer have one shape.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -7,8 +10,38 @@ use super::facts::Facts;
 use super::fields::Text;
 use super::usage_openai;
 
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\":"));
+
+/// Reads one chunk of a stream; `false` if it is not JSON of this shape.
+pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
+    let known = facts.reading.model.is_some() && facts.reading.response_id.is_some();
+    let lean = if known { only_choices(json) } else { None };
+    let Some(choices) = lean else { return body(json, facts) };
+    for choice in &choices {
+        choice.note(facts);
+    }
+    true
+}
+
+/// The choices of a chunk that can hold nothing else of interest; most chunks are so, and reading no more
+/// than this costs half. None where in doubt.
+fn only_choices(json: &str) -> Option<Vec<Choice<'_>>> {
+    let bytes = json.as_bytes();
+    if let Some(at) = USAGE.find(bytes) {
+        let value = json[at + USAGE.needle().len()..].trim_start().strip_prefix(':')?;
+        value.trim_start().strip_prefix("null")?;
+    }
+    if ERROR.find(bytes).is_some() {
+        return None;
+    }
+    let value = &json[CHOICES.find(bytes)? + CHOICES.needle().len()..];
+    Vec::deserialize(&mut serde_json::Deserializer::from_str(value)).ok()
+}
+
 /// Reads one chunk, or one whole answer; `false` if it is not JSON of this shape.
-pub(super) fn read(json: &str, facts: &mut Facts) -> bool {
+pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) else { return false };
     facts.model(&chunk.model);
     facts.response_id(&chunk.id);

@@ -4,9 +4,11 @@
 //! An event is looked at when its blank line is there, and not held a moment longer.
 
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
+use memchr::memmem::Finder;
 
 use super::unask_chunk::{Verdict, judge};
 
@@ -14,6 +16,8 @@ use super::unask_chunk::{Verdict, judge};
 const MAX_HELD: usize = 1 << 20;
 /// From this size on, a second piece costs less than a copy.
 const WORTH_A_SLICE: usize = 8 * 1024;
+
+static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 
 /// The filter of one stream.
 #[derive(Debug, Default)]
@@ -221,7 +225,7 @@ impl Outgoing {
 
 /// Most events do not even hold the word.
 fn inspect(event: &[u8]) -> Verdict {
-    if event.len() > MAX_HELD || memmem::find(event, b"\"usage\"").is_none() {
+    if event.len() > MAX_HELD || USAGE.find(event).is_none() {
         return Verdict::Keep;
     }
     judge(event)

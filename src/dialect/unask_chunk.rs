@@ -31,13 +31,15 @@ pub(super) fn judge(event: &[u8]) -> Verdict {
 /// The JSON of an event and where in the event its lines were.
 struct Payload<'a> {
     json: Cow<'a, [u8]>,
-    /// For each `data:` line: where it begins in `json` and where in the event.
-    lines: Vec<(usize, usize)>,
+    /// Where in the event the first `data:` line begins.
+    first: Option<usize>,
+    /// For each further one: where it begins in `json` and where in the event.
+    further: Vec<(usize, usize)>,
 }
 
 impl<'a> Payload<'a> {
     fn of(event: &'a [u8]) -> Self {
-        let mut payload = Self { json: Cow::Borrowed(b""), lines: Vec::with_capacity(1) };
+        let mut payload = Self { json: Cow::Borrowed(b""), first: None, further: Vec::new() };
         let mut at = if event.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         while at < event.len() {
             let length = memchr2(b'\n', b'\r', &event[at..]).unwrap_or(event.len() - at);
@@ -52,22 +54,22 @@ impl<'a> Payload<'a> {
     }
 
     fn add(&mut self, data: &'a [u8], at: usize) {
-        if self.lines.is_empty() {
+        if self.first.is_none() {
             self.json = Cow::Borrowed(data);
-            self.lines.push((0, at));
+            self.first = Some(at);
             return;
         }
         let json = self.json.to_mut();
         json.push(b'\n');
-        self.lines.push((json.len(), at));
+        self.further.push((json.len(), at));
         json.extend_from_slice(data);
     }
 
     /// The bytes of the event that hold these bytes of the JSON.
     fn raw(&self, cut: Range<usize>) -> Range<usize> {
         let place = |at: usize| {
-            let line = self.lines.iter().rev().find(|(begin, _)| *begin <= at);
-            line.map_or(at, |(begin, raw)| raw + (at - begin))
+            let line = self.further.iter().rev().find(|(begin, _)| *begin <= at);
+            line.map_or(self.first.unwrap_or(0) + at, |(begin, raw)| raw + (at - begin))
         };
         // The end is where the last byte is, plus one: the next byte may be in another line.
         place(cut.start)..place(cut.end - 1) + 1
