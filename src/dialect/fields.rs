@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// A higher count is a lie or a fault (FAULTS L18).
 pub(super) const MAX_COUNT: u64 = 1_000_000_000;
@@ -65,6 +66,10 @@ pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 /// A word that some upstreams write as a number: error codes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Label(pub(super) String);
+
+/// A value of the expected shape; none where it has another, or is null.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Loose<T>(pub(super) Option<T>);
 
 struct CountVisitor;
 struct SecondsVisitor;
@@ -183,6 +188,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
 impl<'de> Deserialize<'de> for Label {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(LabelVisitor)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&'de RawValue>::deserialize(from)?;
+        Ok(Self(serde_json::from_str(raw.get()).ok()))
+    }
+}
+
+impl<T> Default for Loose<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T> Loose<Vec<T>> {
+    /// The elements; none where there is no list.
+    pub(super) fn all(&self) -> &[T] {
+        self.0.as_deref().unwrap_or_default()
     }
 }
 

@@ -153,7 +153,13 @@ impl Meter {
             Intake::Body(body) => self.scribe.body(body),
             Intake::Opaque { .. } => self.scribe.facts.reading.ended = true,
         }
-        self.scribe.facts.reading
+        let mut reading = self.scribe.facts.reading;
+        if self.scribe.failed {
+            // What an error costs is nothing, whatever else its body says.
+            reading.usage = None;
+            reading.extra.clear();
+        }
+        reading
     }
 }
 
@@ -214,11 +220,6 @@ impl Scribe {
             Wire::Images | Wire::Media => read_media::body(&json, facts, self.wire == Wire::Images),
         };
         facts.reading.ended = read;
-        if self.failed {
-            // What an error costs is nothing, whatever else its body says.
-            facts.reading.usage = None;
-            facts.reading.extra.clear();
-        }
         if !read && self.is_plain_transcript(&json) {
             self.facts.output(&json);
             self.facts.reading.ended = true;

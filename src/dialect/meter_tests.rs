@@ -91,6 +91,28 @@ fn one_malformed_event_loses_nothing_but_itself() {
 }
 
 #[test]
+fn an_unknown_shape_of_a_part_loses_no_usage() {
+    let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
+    for part in
+        [r#""choices":7"#, r#""choices":[{"index":null,"delta":3}]"#, r#""id":7,"model":[],"x_groq":1"#]
+    {
+        let json = format!("{{{part},{usage}}}");
+        assert_eq!(body(Operation::ChatCompletions, &json).usage, Some(tokens(1, 2)), "{part}");
+    }
+    let usage = r#""usage":{"input_tokens":1,"output_tokens":2}"#;
+    for part in
+        [r#""output":[{"content":"x"},3]"#, r#""tool_usage":[],"tools":{}"#, r#""incomplete_details":"x""#]
+    {
+        let json = format!("{{{part},{usage}}}");
+        assert_eq!(body(Operation::Responses, &json).usage, Some(tokens(1, 2)), "{part}");
+        let event = format!("data: {{\"type\":\"response.completed\",\"response\":{json}}}\n\n");
+        assert_eq!(stream(Operation::Responses, &event).usage, Some(tokens(1, 2)), "{part}");
+    }
+    let json = format!(r#"{{"content":"x",{usage}}}"#);
+    assert_eq!(body(Operation::Messages, &json).usage, Some(tokens(1, 2)));
+}
+
+#[test]
 fn error_frames_are_read_in_every_spelling() {
     let of = |code: &str, message: &str| Some(StreamError { code: code.into(), message: message.into() });
     let cases = [

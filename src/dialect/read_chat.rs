@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::facts::Facts;
-use super::fields::Text;
+use super::fields::{Count, Loose, Text};
 use super::usage_openai;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
@@ -49,16 +49,16 @@ pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     if let Some(error) = chunk.error {
         facts.error(error);
     }
-    let choices = chunk.choices.as_deref().unwrap_or_default();
+    let choices = chunk.choices.all();
     for choice in choices {
         choice.note(facts);
     }
-    let from_vendor = chunk.x_groq.and_then(|groq| groq.usage);
+    let from_vendor = chunk.x_groq.0.and_then(|groq| groq.usage);
     let from_choice = || choices.iter().find_map(|choice| choice.usage);
     if let Some(usage) = chunk.usage.or(from_vendor).or_else(from_choice) {
         let counted = usage_openai::read(usage.get());
         facts.counted(counted);
-        let closing = counted.usage.is_some() && choices.is_empty() && chunk.choices.is_some();
+        let closing = counted.usage.is_some() && choices.is_empty() && chunk.choices.0.is_some();
         facts.reading.ended |= closing && !facts.reading.finish_reasons.is_empty();
     }
     true
@@ -74,14 +74,14 @@ struct Chunk<'a> {
     #[serde(borrow)]
     service_tier: Text<'a>,
     #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
+    choices: Loose<Vec<Choice<'a>>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     /// Groq's place for the usage of a stream.
     #[serde(borrow)]
-    x_groq: Option<Groq<'a>>,
+    x_groq: Loose<Groq<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -94,7 +94,7 @@ struct Groq<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Choice<'a> {
-    index: u64,
+    index: Count,
     /// Completions.
     #[serde(borrow)]
     text: Text<'a>,
@@ -159,7 +159,7 @@ struct Audio<'a> {
 
 impl Choice<'_> {
     fn note(&self, facts: &mut Facts) {
-        facts.choice(self.index);
+        facts.choice(self.index.part());
         facts.finish_reason(&self.finish_reason);
         facts.output(&self.text.0);
         for delta in self.delta.iter().chain(&self.message) {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::facts::Facts;
-use super::fields::Text;
+use super::fields::{Loose, Text};
 use super::usage_anthropic::Running;
 
 /// Reads one event of a stream; `false` if it is not JSON of this shape.
@@ -16,10 +16,10 @@ pub(super) fn event(json: &str, running: &mut Running, facts: &mut Facts) -> boo
             running.take(usage, true, facts);
         }
     }
-    if let Some(block) = &event.content_block {
+    if let Some(block) = &event.content_block.0 {
         block.note(facts);
     }
-    if let Some(delta) = &event.delta {
+    if let Some(delta) = &event.delta.0 {
         delta.note(facts);
         facts.finish_reason(&delta.stop_reason);
     }
@@ -37,7 +37,7 @@ pub(super) fn event(json: &str, running: &mut Running, facts: &mut Facts) -> boo
 pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(message) = serde_json::from_str::<Message<'_>>(json) else { return false };
     message.note_head(facts);
-    for block in message.content.iter().flatten() {
+    for block in message.content.all() {
         block.note(facts);
     }
     if let Some(usage) = message.usage {
@@ -59,10 +59,10 @@ struct Event<'a> {
     message: Option<Message<'a>>,
     /// `content_block_start`.
     #[serde(borrow)]
-    content_block: Option<Block<'a>>,
+    content_block: Loose<Block<'a>>,
     /// `content_block_delta` and `message_delta`.
     #[serde(borrow)]
-    delta: Option<Block<'a>>,
+    delta: Loose<Block<'a>>,
     /// `message_delta`.
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
@@ -80,7 +80,7 @@ struct Message<'a> {
     #[serde(borrow)]
     stop_reason: Text<'a>,
     #[serde(borrow)]
-    content: Option<Vec<Block<'a>>>,
+    content: Loose<Vec<Block<'a>>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::facts::{ErrorBody, Facts};
-use super::fields::{Count, Label, Text};
+use super::fields::{Count, Label, Loose, Text};
 use super::usage_openai;
 use crate::base::usage::Usage;
 
@@ -43,7 +43,7 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
 pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(response) = serde_json::from_str::<Response<'_>>(json) else { return false };
     response.note_head(facts, true);
-    for item in response.output.iter().flatten() {
+    for item in response.output.all().iter().filter_map(|item| item.0.as_ref()) {
         item.note(facts);
     }
     true
@@ -87,15 +87,15 @@ struct Response<'a> {
     #[serde(borrow)]
     service_tier: Text<'a>,
     #[serde(borrow)]
-    incomplete_details: Option<Incomplete<'a>>,
+    incomplete_details: Loose<Incomplete<'a>>,
     #[serde(borrow)]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
-    tool_usage: Option<ToolUsage<'a>>,
+    tool_usage: Loose<ToolUsage<'a>>,
     #[serde(borrow)]
-    tools: Option<Vec<Tool<'a>>>,
+    tools: Loose<Vec<Tool<'a>>>,
     #[serde(borrow)]
-    output: Option<Vec<Item<'a>>>,
+    output: Loose<Vec<Loose<Item<'a>>>>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
@@ -112,7 +112,7 @@ struct Incomplete<'a> {
 struct ToolUsage<'a> {
     #[serde(borrow)]
     image_gen: Option<&'a RawValue>,
-    web_search: Option<WebSearch>,
+    web_search: Loose<WebSearch>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,9 +140,9 @@ struct Item<'a> {
     #[serde(borrow)]
     input: Text<'a>,
     #[serde(borrow)]
-    content: Option<Vec<Part<'a>>>,
+    content: Loose<Vec<Part<'a>>>,
     #[serde(borrow)]
-    summary: Option<Vec<Part<'a>>>,
+    summary: Loose<Vec<Part<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -162,7 +162,7 @@ impl Response<'_> {
         if last {
             facts.finish_reason(&self.status);
         }
-        if let Some(incomplete) = &self.incomplete_details {
+        if let Some(incomplete) = &self.incomplete_details.0 {
             facts.finish_reason(&incomplete.reason);
         }
         if let Some(error) = self.error {
@@ -175,8 +175,8 @@ impl Response<'_> {
         if let Some(raw) = self.usage {
             facts.counted(usage_openai::read(raw.get()));
         }
-        let Some(tools) = &self.tool_usage else { return };
-        if let Some(search) = &tools.web_search {
+        let Some(tools) = &self.tool_usage.0 else { return };
+        if let Some(search) = &tools.web_search.0 {
             facts.reading.usage_invalid |= search.num_requests.is_invalid();
             if let Some(requests) = search.num_requests.get().filter(|requests| *requests > 0) {
                 let usage = facts.reading.usage.unwrap_or_default();
@@ -192,7 +192,7 @@ impl Response<'_> {
     }
 
     fn image_model(&self) -> String {
-        let tools = self.tools.iter().flatten();
+        let tools = self.tools.all().iter();
         let image =
             tools.filter(|tool| &*tool.kind.0 == "image_generation").find_map(|tool| tool.model.some());
         image.unwrap_or(IMAGE_TOOL).to_owned()
@@ -204,7 +204,7 @@ impl Item<'_> {
         facts.output(&self.name.0);
         facts.output(&self.arguments.0);
         facts.output(&self.input.0);
-        for part in self.content.iter().chain(&self.summary).flatten() {
+        for part in self.content.all().iter().chain(self.summary.all()) {
             facts.output(&part.text.0);
             facts.output(&part.refusal.0);
         }
