@@ -38,7 +38,8 @@ pub struct Reading {
     pub speed: Option<String>,
     /// An error frame in a stream, or the error of an error body.
     pub error: Option<StreamError>,
-    /// A stream's own end was seen; a body was a whole JSON document. True for what has no end of its own.
+    /// A stream's own end was seen; a JSON body was whole. True for what has no end of its own, and to be
+    /// asked only of what could be decoded.
     pub ended: bool,
     /// Events of a stream.
     pub events: u64,

@@ -180,10 +180,15 @@ impl Intake {
 impl Scribe {
     fn event(&mut self, event: Event<'_>) {
         self.facts.reading.events += 1;
-        if event.data == b"[DONE]" {
-            self.facts.reading.ended = true;
-            return;
+        match event.data.trim_ascii() {
+            b"[DONE]" => self.facts.reading.ended = true,
+            b"" => {}
+            _ => self.told(event),
         }
+    }
+
+    /// An event that says something.
+    fn told(&mut self, event: Event<'_>) {
         if event.clipped {
             self.facts.reading.clipped += 1;
             self.tail(event.name, event.data);
@@ -203,9 +208,6 @@ impl Scribe {
     }
 
     fn body(&mut self, body: &Kept) {
-        if body.is_empty() {
-            return;
-        }
         if body.is_clipped() {
             self.facts.reading.clipped += 1;
             self.tail(b"", body.bytes());
@@ -219,18 +221,14 @@ impl Scribe {
             Wire::Messages => read_messages::body(&json, facts),
             Wire::Images | Wire::Media => read_media::body(&json, facts, self.wire == Wire::Images),
         };
-        facts.reading.ended = read;
-        if !read && self.is_plain_transcript(&json) {
-            self.facts.output(&json);
-            self.facts.reading.ended = true;
-        } else if !read {
+        let is_json = json.trim_start().starts_with(['{', '[']);
+        facts.reading.ended = read || !is_json;
+        if self.wire == Wire::Media && !is_json && !self.failed {
+            // Transcripts also come as text, SRT or VTT.
+            facts.output(&json);
+        } else if !read && !json.is_empty() {
             self.malformed(&json);
         }
-    }
-
-    /// Transcripts also come as text, SRT or VTT.
-    fn is_plain_transcript(&self, body: &str) -> bool {
-        self.wire == Wire::Media && !self.failed && !body.trim_start().starts_with('{')
     }
 
     fn malformed(&mut self, json: &str) {

@@ -232,7 +232,9 @@ fn whole_answers_are_read_too() {
         body(Operation::Responses, r#"{"id":"r","status":"queued","model":"m","usage":null,"output":[]}"#);
     assert_eq!((read.usage, read.finish_reasons), (None, vec!["queued".to_owned()]));
     let cut = body(Operation::ChatCompletions, r#"{"id":"c","model":"m","choi"#);
-    assert!(!cut.ended);
+    assert!(!cut.ended && cut.malformed == 1);
+    let empty = body(Operation::ChatCompletions, "");
+    assert!(empty.ended && empty.malformed == 0, "HEAD, 204 and 304 have no end of their own");
 }
 
 #[test]

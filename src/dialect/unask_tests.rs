@@ -130,7 +130,38 @@ fn an_overlong_event_passes_untouched_and_the_next_is_judged() {
     assert_eq!(out.concat().len(), MAX_HELD + 2, "more than the bound is not held");
 }
 
+/// A chunk as an upstream prints it: compact, as Python does, or over several lines.
+fn printed(members: &[(String, usize)], style: usize) -> String {
+    const VALUES: [&str; 6] = [
+        "null",
+        "[{\"usage\":null}]",
+        "{\"usage\": null, \"a\": []}",
+        "\"\\\"usage\\\":null,\"",
+        "-1.5e3",
+        "\"\\\\\"",
+    ];
+    let (comma, colon) = [(",", ":"), (", ", ": "), (",\ndata:   ", ": ")][style];
+    let member = |(key, value): &(String, usize)| format!("{key}{colon}{}", VALUES[*value]);
+    let members: Vec<String> = members.iter().map(member).collect();
+    format!("data: {{{}}}\n\n", members.join(comma))
+}
+
 proptest! {
+    #[test]
+    fn without_its_null_a_chunk_is_as_if_nobody_had_asked(
+        members in proptest::collection::vec(("[a-z\"\\\\ ,:{}]{0,6}", 0_usize..6), 0..6),
+        at in 0_usize..6,
+        style in 0_usize..3,
+        cuts in cuts(),
+    ) {
+        let quoted = |(key, value): &(String, usize)| (serde_json::to_string(key).unwrap(), *value);
+        let mut members: Vec<_> = members.iter().filter(|(key, _)| key != "usage").map(quoted).collect();
+        let unasked = printed(&members, style);
+        members.insert(at.min(members.len()), ("\"usage\"".to_owned(), 0));
+        let asked = printed(&members, style);
+        prop_assert_eq!(run(sliced(asked.as_bytes(), &cuts)), unasked);
+    }
+
     #[test]
     fn slicing_never_changes_the_bytes(
         cuts in cuts(),
