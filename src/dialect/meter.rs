@@ -149,7 +149,7 @@ impl Meter {
     #[must_use]
     pub fn finish(mut self) -> Reading {
         match &mut self.intake {
-            Intake::Events(reader) => reader.finish(|event| self.scribe.event(event)),
+            Intake::Events(reader) => reader.finish(|event| self.scribe.last_event(event)),
             Intake::Body(body) => self.scribe.body(body),
             Intake::Opaque { .. } => self.scribe.facts.reading.ended = true,
         }
@@ -187,6 +187,16 @@ impl Scribe {
         }
     }
 
+    /// What stands at the end without a blank line: an event, or the stump of one, which is no fault of its own.
+    fn last_event(&mut self, event: Event<'_>) {
+        let before = (self.facts.reading.malformed, self.facts.reading.usage_invalid);
+        self.event(event);
+        let reading = &mut self.facts.reading;
+        if reading.malformed > before.0 {
+            (reading.malformed, reading.usage_invalid) = before;
+        }
+    }
+
     /// An event that says something.
     fn told(&mut self, event: Event<'_>) {
         if event.clipped {
@@ -210,6 +220,7 @@ impl Scribe {
     fn body(&mut self, body: &Kept) {
         if body.is_clipped() {
             self.facts.reading.clipped += 1;
+            self.facts.reading.ended = body.bytes().trim_ascii_end().ends_with(b"}");
             self.tail(b"", body.bytes());
             return;
         }
@@ -226,8 +237,11 @@ impl Scribe {
         if self.wire == Wire::Media && !is_json && !self.failed {
             // Transcripts also come as text, SRT or VTT.
             facts.output(&json);
-        } else if !read && !json.is_empty() {
+        } else if !read && json.trim_end().ends_with('}') {
             self.malformed(&json);
+        } else if !read && !json.is_empty() {
+            // Cut off, or another format: no word on its usage.
+            facts.reading.malformed += 1;
         }
     }
 

@@ -91,6 +91,15 @@ fn one_malformed_event_loses_nothing_but_itself() {
 }
 
 #[test]
+fn a_stream_cut_within_its_usage_has_none_and_is_not_to_blame() {
+    let cut = &CHAT[..CHAT.find("\"completion_tokens\"").unwrap()];
+    let read = chat(cut);
+    assert_eq!((read.usage, read.usage_invalid, read.malformed, read.ended), (None, false, 0, false));
+    let read = body(Operation::ChatCompletions, r#"{"choices":[],"usage":{"prompt_tokens":1"#);
+    assert_eq!((read.usage, read.usage_invalid, read.ended), (None, false, false));
+}
+
+#[test]
 fn an_unknown_shape_of_a_part_loses_no_usage() {
     let usage = r#""usage":{"prompt_tokens":1,"completion_tokens":2}"#;
     for part in
@@ -319,7 +328,7 @@ fn usage_at_the_end_of_what_is_too_long_is_still_found() {
         "{{\"choices\":[{{\"message\":{{\"content\":\"{long}\"}}}}],\"usage\":{{\"prompt_tokens\":5,\"completion_tokens\":9}}}}"
     );
     let read = body(Operation::ChatCompletions, &json);
-    assert_eq!((read.usage, read.clipped), (Some(tokens(5, 9)), 1));
+    assert_eq!((read.usage, read.clipped, read.ended), (Some(tokens(5, 9)), 1, true));
 }
 
 fn read_sliced(operation: Operation, text: &str) -> Reading {
