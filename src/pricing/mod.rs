@@ -1,3 +1,9 @@
 //! Floor 1, rules: what a token costs. Catalogue, rates, cost of a usage. Pure.
 
+pub mod catalogue;
+pub mod cost;
+pub mod file;
+mod names;
+pub mod price;
+pub mod rates;
 pub mod section;
