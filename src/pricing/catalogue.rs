@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use super::file::{CatalogueFile, Dated, Entry, FORMAT, Minute, ProviderNote, Sheet, SourceNote};
+use super::file::{CatalogueFile, Dated, Entry, FORMAT, Minute, ProviderNote, Sheet, SourceNote, TierSheet};
 use super::names::candidates;
 use super::price::{Match, Price, Tier, from_section};
 use super::rates::{Rates, Tariff, Unit};
@@ -84,11 +84,12 @@ impl Catalogue {
     /// # Errors
     /// When the text is not one, or contradicts itself; see [`CatalogueFault`].
     pub fn parse(json: &str) -> Result<Self, CatalogueFault> {
-        let file: CatalogueFile =
+        let mut file: CatalogueFile =
             serde_json::from_str(json).map_err(|fault| CatalogueFault::Shape(fault.to_string()))?;
         if file.format != FORMAT {
             return Err(CatalogueFault::Format(file.format));
         }
+        file.fill_in();
         let version = file.version.clone();
         Ok(Self { version, book: Arc::new(Book::index(file)?), overrides: Arc::default() })
     }
@@ -240,14 +241,7 @@ impl Book {
 pub fn resolve(entry: &Entry, matched: Match, at: Timestamp) -> Price {
     let standard = standard_sheet(entry, at);
     let tiers = Tier::SPECIAL.into_iter().filter_map(|tier| {
-        let own =
-            entry.tiers.iter().filter(|sheet| sheet.tier == tier && sheet.from.is_none_or(|day| day.0 <= at));
-        let mut sheets = own.map(|sheet| &sheet.rates).peekable();
-        sheets.peek()?;
-        let mut sheet = Sheet::new();
-        for (unit, ladder) in sheets.flatten().chain(standard) {
-            sheet.entry(*unit).or_insert_with(|| ladder.clone());
-        }
+        let sheet = tier_sheet(entry, tier, standard, at)?;
         Some((tier, tariff(&sheet)))
     });
     Price {
@@ -260,6 +254,24 @@ pub fn resolve(entry: &Entry, matched: Match, at: Timestamp) -> Price {
         source: entry.source.clone(),
         valid_until: next_change(entry, at),
     }
+}
+
+/// A tier's rates over the standard ones; `None` when it has none of its own.
+fn tier_sheet(entry: &Entry, tier: Tier, standard: &Sheet, at: Timestamp) -> Option<Sheet> {
+    let of = |wanted| {
+        let in_force =
+            move |sheet: &&TierSheet| sheet.tier == wanted && sheet.from.is_none_or(|day| day.0 <= at);
+        entry.tiers.iter().filter(in_force).map(|sheet| &sheet.rates)
+    };
+    let mut own = of(tier).peekable();
+    own.peek()?;
+    // `fast` is another word for `priority` where both are priced
+    let same = (tier == Tier::Fast).then(|| of(Tier::Priority)).into_iter().flatten();
+    let mut sheet = Sheet::new();
+    for (unit, ladder) in own.chain(same).flatten().chain(standard) {
+        sheet.entry(*unit).or_insert_with(|| ladder.clone());
+    }
+    Some(sheet)
 }
 
 fn standard_sheet(entry: &Entry, at: Timestamp) -> &Sheet {

@@ -87,7 +87,8 @@ pub struct Entry {
     /// Rates by tier; they replace the standard ones unit by unit. The first that applies wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tiers: Vec<TierSheet>,
-    /// The source's name.
+    /// The source's name. Empty: the first of the file's sources.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub source: String,
 }
 
@@ -264,6 +265,22 @@ macro_rules! written_as_text {
 written_as_text!(Day, Minute);
 
 impl CatalogueFile {
+    /// Leaves the name of the first source out of the entries, where it is the default.
+    pub fn shorten(&mut self) {
+        let Some(first) = self.sources.first() else { return };
+        for entry in self.models.iter_mut().filter(|entry| entry.source == first.name) {
+            entry.source.clear();
+        }
+    }
+
+    /// The opposite of [`CatalogueFile::shorten`].
+    pub(super) fn fill_in(&mut self) {
+        let Some(first) = self.sources.first() else { return };
+        for entry in self.models.iter_mut().filter(|entry| entry.source.is_empty()) {
+            entry.source.clone_from(&first.name);
+        }
+    }
+
     /// The file's text: header, then one line per provider and per model, so that changes read well.
     #[must_use]
     pub fn render(&self) -> String {

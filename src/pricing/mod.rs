@@ -3,6 +3,10 @@
 pub mod catalogue;
 pub mod cost;
 pub mod file;
+pub mod import;
+mod import_genai;
+mod import_litellm;
+mod import_merge;
 mod names;
 pub mod price;
 pub mod rates;
