@@ -117,3 +117,57 @@ fn tell(report: &Report) {
         note(&format!("{} rates finer than a pico-USD were rounded", report.rounded));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(file: &str, out: &Path) -> ImportArgs {
+        ImportArgs {
+            file: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/prices").join(file),
+            merge: None,
+            out: Some(out.to_owned()),
+            providers: Vec::new(),
+            label: Some("mine".to_owned()),
+            source_version: "1".to_owned(),
+            merge_version: "1".to_owned(),
+            accept_jumps: false,
+        }
+    }
+
+    #[test]
+    fn an_import_writes_a_catalogue_that_reads_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("prices.json");
+        for file in ["genai.json", "litellm.json"] {
+            assert_eq!(run(&args(file, &out)), Exit::Ok);
+            let catalogue = Catalogue::parse(&fs::read_to_string(&out).unwrap()).unwrap();
+            assert_eq!(catalogue.version(), "mine");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_is_no_catalogue_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, tea) = (dir.path().join("prices.json"), dir.path().join("tea.json"));
+        fs::write(&out, "as it was").unwrap();
+        fs::write(&tea, "[{\"id\":\"tea\"}]").unwrap();
+        assert_eq!(run(&ImportArgs { file: tea, ..args("", &out) }), Exit::Failed);
+        assert_eq!(run(&args("absent.json", &out)), Exit::Failed);
+        assert_eq!(fs::read_to_string(&out).unwrap(), "as it was");
+    }
+
+    #[test]
+    fn a_tenfold_jump_needs_a_word() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, file) = (dir.path().join("prices.json"), dir.path().join("slip.json"));
+        let slip = r#"{"gpt-4o":{"litellm_provider":"openai","mode":"chat","input_cost_per_token":1e-4}}"#;
+        fs::write(&file, slip).unwrap();
+        let args = |accept_jumps| ImportArgs { file: file.clone(), accept_jumps, ..args("", &out) };
+        assert_eq!(run(&args(false)), Exit::No);
+        assert!(!out.exists());
+        assert_eq!(run(&args(true)), Exit::Ok);
+        assert!(out.exists());
+    }
+}

@@ -323,10 +323,10 @@ fn check(entry: &Entry) -> Result<(), CatalogueFault> {
     }
     let tiers = entry.tiers.iter().map(|sheet| &sheet.rates);
     for (unit, ladder) in std::iter::once(&entry.rates).chain(dated).chain(tiers).flatten() {
-        let highest = ladder.steps.iter().map(|step| step.1).chain([ladder.base]).max().unwrap_or(0);
-        if highest > bound(*unit) {
-            let (model, unit, bound) = (entry.name.clone(), *unit, bound(*unit));
-            return Err(CatalogueFault::OutOfBounds { model, unit, rate: highest, bound });
+        if ladder.highest() > bound(*unit) {
+            let (model, rate) = (entry.name.clone(), ladder.highest());
+            let (unit, bound) = (*unit, bound(*unit));
+            return Err(CatalogueFault::OutOfBounds { model, unit, rate, bound });
         }
     }
     Ok(())

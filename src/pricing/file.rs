@@ -139,6 +139,12 @@ impl Ladder {
         Self { base, steps: Vec::new() }
     }
 
+    /// The highest of its rates.
+    #[must_use]
+    pub fn highest(&self) -> u64 {
+        self.steps.iter().map(|step| step.1).fold(self.base, u64::max)
+    }
+
     /// The rate for inputs above `threshold`.
     #[must_use]
     pub fn above(&self, threshold: u64) -> u64 {

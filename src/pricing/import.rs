@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use thiserror::Error;
 
 use super::catalogue::{Catalogue, CatalogueFault, bound};
-use super::file::{CatalogueFile, Entry, FORMAT, Ladder, ProviderNote, Sheet, SourceNote};
+use super::file::{CatalogueFile, Entry, FORMAT, ProviderNote, Sheet, SourceNote};
 use super::rates::Unit;
 use super::{import_genai, import_litellm, import_merge};
 use crate::base::units::Decimal;
@@ -207,18 +207,20 @@ pub(super) fn picos(number: &str, exponent: i32, divisor: i128) -> Result<(u64, 
     const SPARE: i32 = 16;
     let fine = Decimal::parse(number)?.scaled(PICO - exponent + SPARE)?;
     let coarse = 10_i128.pow(SPARE.unsigned_abs()) * divisor;
-    let rounded = (fine + coarse / 2).div_euclid(coarse);
-    let rate = u64::try_from(rounded).map_err(|_| format!("`{number}` is not a rate"))?;
+    let fault = || format!("`{number}` is not a rate");
+    let rounded = fine.checked_add(coarse / 2).ok_or_else(fault)?.div_euclid(coarse);
+    if fine < 0 {
+        return Err(fault());
+    }
+    let rate = u64::try_from(rounded).map_err(|_| fault())?;
     Ok((rate, fine % coarse != 0))
 }
 
 const PICO: i32 = 12;
 
-/// Whether every rate of the sheet is believable, and not all are 0.
+/// Whether every rate of the sheet is within [`bound`].
 pub(super) fn believable(sheet: &Sheet) -> bool {
-    let rates =
-        |ladder: &Ladder| [vec![ladder.base], ladder.steps.iter().map(|step| step.1).collect()].concat();
-    sheet.iter().all(|(unit, ladder)| rates(ladder).into_iter().all(|rate| rate <= bound(*unit)))
+    sheet.iter().all(|(unit, ladder)| ladder.highest() <= bound(*unit))
 }
 
 #[cfg(test)]
