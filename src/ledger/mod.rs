@@ -1,3 +1,8 @@
 //! Floor 3: the journal that survives, the writer that settles it, the reports that read it.
 
+pub mod books;
+pub mod journal;
+pub mod recovery;
+pub mod report;
 pub mod section;
+pub mod writer;
