@@ -27,6 +27,14 @@ impl Books {
         Ok(Self { data_dir: data_dir.to_owned(), ledger: SqliteReader::open(data_dir)? })
     }
 
+    /// Whether nothing was ever recorded here.
+    ///
+    /// # Errors
+    /// When the journal's directory cannot be read.
+    pub fn are_blank(&self) -> Result<bool, StoreFault> {
+        Ok(self.ledger.is_none() && end_on_disk(&self.data_dir).map_err(tail)?.is_none())
+    }
+
     /// How many requests are begun and not ended: at work in a running gateway, or waiting for the next
     /// start of one that was killed to be charged at their reservation.
     ///

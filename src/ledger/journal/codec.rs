@@ -5,6 +5,8 @@
 //! a number once given is never given again. Compact rather than JSON: a third of the size and a tenth
 //! of the time, twice per request.
 
+use std::collections::BTreeMap;
+
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::store::record::{CacheResult, Outcome, Record};
@@ -87,6 +89,10 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     out.text(142, catalogue);
     out.text(143, rates);
     out.text(144, trace_id);
+    encode_tags(tags, &mut out);
+}
+
+fn encode_tags(tags: &BTreeMap<String, String>, out: &mut Fields<'_>) {
     for (name, value) in tags.iter().take(MOST_TAGS) {
         out.always_text(TAG_NAME, name);
         out.always_text(TAG_VALUE, value);
