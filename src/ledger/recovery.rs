@@ -91,3 +91,7 @@ fn interrupted(intent: Intent) -> Record {
 
 /// Records per `write`: about 64 KiB.
 const AT_ONCE: usize = 256;
+
+#[cfg(test)]
+#[path = "recovery_tests.rs"]
+mod tests;

@@ -3,4 +3,6 @@
 pub mod ledger;
 pub mod place;
 pub mod record;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod sqlite;

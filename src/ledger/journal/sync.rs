@@ -129,19 +129,18 @@ impl Worker {
                 (files, entered_segment, tail.end)
             };
             let synced = self.sync(&files, entered_segment);
-            self.publish.send_modify(|news| match synced {
-                Ok(()) => news.to = end,
-                Err(_) => {
-                    let from = news.hole.map_or(news.to, |(from, _)| from);
-                    news.hole = Some((from, end));
-                    news.to = end;
-                }
-            });
-            if let Err(fault) = synced {
+            if let Err(fault) = &synced {
                 tracing::error!(error = %fault, "the journal could not be synced to disk");
                 // after a failed fsync the kernel may call lost pages clean: never trust this file again
                 tail_of(&self.tail).spoiled = true;
             }
+            self.publish.send_modify(|news| {
+                if synced.is_err() {
+                    let from = news.hole.map_or(news.to, |(from, _)| from);
+                    news.hole = Some((from, end));
+                }
+                news.to = end;
+            });
         }
     }
 

@@ -190,7 +190,7 @@ fn source_from_word(word: &str) -> UsageSource {
 
 const UNITS: usize = 14;
 
-fn units(usage: &Usage) -> [u64; UNITS] {
+pub(super) fn units(usage: &Usage) -> [u64; UNITS] {
     [
         usage.input_tokens,
         usage.cached_input_tokens,
@@ -209,7 +209,7 @@ fn units(usage: &Usage) -> [u64; UNITS] {
     ]
 }
 
-fn usage(counts: [u64; UNITS]) -> Usage {
+pub(super) fn usage(counts: [u64; UNITS]) -> Usage {
     Usage {
         input_tokens: counts[0],
         cached_input_tokens: counts[1],
