@@ -2,6 +2,8 @@
 
 pub mod books;
 pub mod journal;
+#[cfg(test)]
+mod kill_tests;
 pub mod recovery;
 pub mod report;
 pub mod section;
