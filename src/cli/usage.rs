@@ -141,6 +141,10 @@ fn tag(text: &str) -> Result<(String, String), String> {
 
 #[cfg(test)]
 mod tests {
+    use crate::ledger::journal::Journal;
+    use crate::ledger::section::LedgerSection;
+    use crate::store::samples::record;
+
     use super::*;
 
     #[test]
@@ -153,6 +157,17 @@ mod tests {
         for wrong in ["", "yesterday", "7", "2026-13-01"] {
             assert!(read(wrong).unwrap_err().contains("expected a date"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_report_needs_neither_a_gateway_nor_a_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::open(dir.path(), &LedgerSection::default()).unwrap();
+        journal.close(&record(1)).unwrap();
+        let query = Query::new(vec![Dimension::Team], Filter::default());
+        assert_eq!(answer(dir.path(), &query).unwrap().total.requests, 1, "while it runs");
+        drop(journal);
+        assert_eq!(answer(dir.path(), &query).unwrap().total.requests, 1, "when it does not");
     }
 
     #[test]

@@ -154,6 +154,9 @@ fn a_store_that_was_away_gets_everything_when_it_is_back() {
     assert!(status.last_error.is_some() && status.rows_written == 0);
     drop(status);
     assert!(writer.status().lag_bytes > 10_000 && ids(&dir).is_empty());
+    let before = writer.status().failures;
+    assert!(!writer.settled(Duration::from_millis(30)));
+    assert!(writer.status().failures - before < 10, "a store that is away is not asked in a circle");
     away.store(false, Ordering::SeqCst);
     assert!(writer.settled(PATIENCE));
     assert_eq!(ids(&dir), (0..500).collect::<Vec<_>>());

@@ -43,8 +43,18 @@ pub(super) struct Tail {
     /// Segments left behind since the last sync; empty unless records must survive a loss of power.
     pub(super) left_behind: Vec<Arc<File>>,
     keep_left_behind: bool,
-    /// The file's end is not what we think: begin a new one.
-    pub(super) spoiled: bool,
+    pub(super) trust: Trust,
+}
+
+/// Whether the file at the end may be written on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It may.
+    Sound,
+    /// Half a record stands at its end and could not be cut off: begin a new one.
+    TornEnd,
+    /// It failed to sync: begin a new one, and do not sync this one again as if it were clean.
+    Unsynced,
 }
 
 impl Journal {
@@ -59,6 +69,11 @@ impl Journal {
         let dir = segment::dir_in(data_dir);
         place::private_dir(&dir).map_err(JournalFault::file("make", &dir))?;
         let power = section.durability == Durability::Power;
+        if power {
+            // a directory whose name is lost is lost with all that is in it
+            let synced = File::open(data_dir).and_then(|dir| dir.sync_all());
+            synced.map_err(JournalFault::file("sync", data_dir))?;
+        }
         let tail = Arc::new(Mutex::new(Tail::open(data_dir, section.segment_size.0, power)?));
         let syncer = power.then(|| Syncer::start(Arc::clone(&tail), &dir)).transpose()?;
         Ok(Self {
@@ -187,7 +202,7 @@ impl Tail {
             end,
             left_behind: Vec::new(),
             keep_left_behind,
-            spoiled: false,
+            trust: Trust::Sound,
         })
     }
 
@@ -195,7 +210,9 @@ impl Tail {
         self.begin_segment_where_needed(bytes.len() as u64)?;
         if let Err(source) = self.file.write_all_at(bytes, self.end.offset) {
             // a full disk takes half a record: it must not stand before the next one
-            self.spoiled = self.file.set_len(self.end.offset).is_err();
+            if self.file.set_len(self.end.offset).is_err() {
+                self.trust = Trust::TornEnd;
+            }
             return Err(JournalFault::file("write", &segment::path(&self.dir, self.end.segment))(source));
         }
         self.end.offset += bytes.len() as u64;
@@ -204,21 +221,21 @@ impl Tail {
 
     fn begin_segment_where_needed(&mut self, more: u64) -> Result<(), JournalFault> {
         let full = self.end.offset > segment::FIRST && self.end.offset + more > self.segment_size;
-        if !full && !self.spoiled {
+        if !full && self.trust == Trust::Sound {
             return Ok(());
         }
         let next = self.end.segment + 1;
         match segment::create(&self.dir, next) {
             Ok(file) => {
                 let left = std::mem::replace(&mut self.file, Arc::new(file));
-                if self.keep_left_behind {
+                if self.keep_left_behind && self.trust != Trust::Unsynced {
                     self.left_behind.push(left);
                 }
                 self.end = Position { segment: next, offset: segment::FIRST };
-                self.spoiled = false;
+                self.trust = Trust::Sound;
                 Ok(())
             }
-            Err(fault) if self.spoiled => Err(fault),
+            Err(fault) if self.trust != Trust::Sound => Err(fault),
             // a segment that is too long is better than a request refused
             Err(fault) => {
                 tracing::warn!(error = %fault, "the journal goes on in a full segment");

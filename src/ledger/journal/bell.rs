@@ -66,10 +66,12 @@ impl Bell {
 
     /// Waits for `at_most`, or until asked to stop or hurry; there is work after it. Returns whether to stop.
     pub(in crate::ledger) fn pause(&self, at_most: Duration) -> bool {
-        let (wishes, _) = self
+        let (mut wishes, _) = self
             .changed
             .wait_timeout_while(self.wishes(), at_most, |wishes| !wishes.stop && !wishes.hurry)
             .unwrap_or_else(PoisonError::into_inner);
+        // heard once: a store that is away is not asked in a circle
+        wishes.hurry = false;
         wishes.stop
     }
 

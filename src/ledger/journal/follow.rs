@@ -103,10 +103,11 @@ impl Follower {
                     return Ok(Some(found));
                 }
             }
-            self.report_damage();
             if self.at.segment == limit.segment {
+                // an end that is not whole may be a record that another process is just writing
                 break;
             }
+            self.report_damage();
             self.file = None;
             self.at = Position { segment: self.at.segment + 1, offset: segment::FIRST };
         }

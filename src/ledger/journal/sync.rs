@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::store::ledger::Position;
 
-use super::append::{Tail, tail_of};
+use super::append::{Tail, Trust, tail_of};
 use super::fault::JournalFault;
 
 /// The thread that syncs, and the news of how far it came.
@@ -132,7 +132,7 @@ impl Worker {
             if let Err(fault) = &synced {
                 tracing::error!(error = %fault, "the journal could not be synced to disk");
                 // after a failed fsync the kernel may call lost pages clean: never trust this file again
-                tail_of(&self.tail).spoiled = true;
+                tail_of(&self.tail).trust = Trust::Unsynced;
             }
             self.publish.send_modify(|news| {
                 if synced.is_err() {

@@ -74,9 +74,7 @@ impl Snapshot<'_> {
             .and_then(|mut found| found.exists([id.to_be_bytes()]))
             .map_err(engine("look up a record in the ledger"))
     }
-}
 
-impl Snapshot<'_> {
     /// As [`LedgerReader::scan`].
     ///
     /// # Errors

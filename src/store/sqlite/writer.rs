@@ -60,9 +60,12 @@ impl LedgerStore for SqliteLedger {
 
     fn harden(&mut self) -> Result<(), StoreFault> {
         self.with(|connection| {
-            // syncs the WAL and then the file; what a reader holds back is synced in the WAL all the same
+            // at FULL a commit syncs the WAL, and with it all commits before; a checkpoint of the WAL
+            // would do as well, but readers can hold it back
             connection
-                .query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(()))
+                .execute_batch(
+                    "PRAGMA synchronous = FULL; UPDATE checkpoint SET only_row = 1; PRAGMA synchronous = NORMAL;",
+                )
                 .map_err(engine("sync the ledger"))
         })
     }
