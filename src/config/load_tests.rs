@@ -1,0 +1,529 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Severity;
+use crate::config::form::{Form, Kind};
+
+const KEY: &str = "tg-0123456789abcdef0123456789abcdef";
+const CANARY: &str = "sk-canary-7f3e9a1b5c8d2e4f6a0b";
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "KEY" | "OPENAI_API_KEY" | "SEARCH_CI_KEY" => Some(KEY.into()),
+        "CANARY" => Some(CANARY.into()),
+        "BAD_CANARY" => Some(format!("{CANARY}\nsecond line")),
+        name => name.starts_with("SEARCH_").then(|| format!("{KEY}-{name}")),
+    }
+}
+
+/// Loads text as a file in a folder of its own.
+fn load_text(text: impl AsRef<[u8]>) -> Result<Loaded, Faults> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tollgate.yaml");
+    std::fs::write(&path, text).unwrap();
+    load(&path, &environment)
+}
+
+/// The text of a file that loads.
+fn good(text: &str) -> Settings {
+    load_text(text).map_err(|faults| faults.to_string()).unwrap().settings
+}
+
+/// What is wrong, as `line:column path: message`.
+fn wrong(text: &str) -> Vec<String> {
+    let faults = load_text(text).err().map(|faults| faults.found().to_vec()).unwrap_or_default();
+    faults.iter().map(|f| format!("{}:{} {}: {}", f.line, f.column, f.path, f.message)).collect()
+}
+
+fn hints(text: &str) -> Vec<String> {
+    let faults = load_text(text).unwrap_err();
+    faults.found().iter().filter_map(|fault| fault.hint.clone()).collect()
+}
+
+fn repo_file(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
+}
+
+const SMALL: &str = "upstreams: { a: { base_url: \"https://a.test\" } }\nopen: true\n";
+
+#[test]
+fn the_smallest_file_loads() {
+    let loaded = load(&repo_file("config/tollgate.yaml"), &environment).map_err(|f| f.to_string()).unwrap();
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.settings.teams["search"].limits.tokens_per_minute.unwrap().get(), 200_000);
+    assert_eq!(loaded.settings.upstreams["openai"].api_key.as_ref().unwrap().expose(), KEY);
+}
+
+#[test]
+fn one_reading_finds_every_fault_on_its_line() {
+    let text = "\
+listen: localhost:4000
+opn: true
+server: { max_body: 8MB, max_requests: 0 }
+upstreams:
+  one:
+    base_ulr: https://a.test
+    connect_timeout: 30
+  two:
+    base_url: ftp://b.test
+    kind: opnai
+    api_key: written-out-in-the-open
+    api_key: ${ABSENT}
+routes:
+  - models: [gpt-4o]
+    to: [{ upstream: tow }]
+teams:
+  search:
+    keys:
+      - { name: a, key: '${KEY}' }
+      - { name: a, key: '${KEY}' }
+      - { name: b b, hash: abc }
+    budgets:
+      - { limit_usd: five, every: month }
+      - { every: fortnight, time_zone: Mars/Olympus, warn_at: [90%, 75%] }
+    limits: { requests_per_minute: 0 }
+log: { level: loud, requests: yes }
+";
+    let expected = [
+        "1:9 listen: not an address to listen on",
+        "2:1 opn: unknown key `opn`",
+        "3:21 server.max_body: `8MB` is not a size such as 512, 64KiB, 8MiB, 1GiB",
+        "3:40 server.max_requests: must be more than 0",
+        "5:3 upstreams.one.base_url: `base_url` is missing",
+        "6:5 upstreams.one.base_ulr: unknown key `base_ulr`",
+        "7:22 upstreams.one.connect_timeout: `30` is not a duration such as 30s, 250ms, 5m, 2h, 7d",
+        "9:15 upstreams.two.base_url: the URL must begin with `https://` or `http://`",
+        "10:11 upstreams.two.kind: `opnai` is not one of its words",
+        "11:14 upstreams.two.api_key: a secret must not be written into the config",
+        "12:5 upstreams.two.api_key: `api_key` is given twice, first on line 11",
+        "15:22 routes[0].to[0].upstream: there is no upstream of this name",
+        "20:17 teams.search.keys[1].name: keys[0] of this team has this name",
+        "20:25 teams.search.keys[1].key: this is the same key as teams.search.keys[0]",
+        "21:17 teams.search.keys[2].name: this name cannot be used",
+        "21:28 teams.search.keys[2].hash: not a key's hash: `hmac-sha256:` and 64 hex digits",
+        "23:22 teams.search.budgets[0].limit_usd: `five` is not a decimal number",
+        "24:9 teams.search.budgets[1]: has no limit",
+        "24:18 teams.search.budgets[1].every: `fortnight` is not one of its words",
+        "24:40 teams.search.budgets[1].time_zone: not a time zone known on this machine",
+        "24:54 teams.search.budgets[1].warn_at: must rise, without repetition",
+        "25:36 teams.search.limits.requests_per_minute: `0` is less than 1",
+        "26:15 log.level: not a level or filter",
+        "26:31 log.requests: `yes` is not true or false",
+    ];
+    let found = wrong(text);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len());
+}
+
+#[test]
+fn a_fault_is_not_reported_again_by_what_it_causes() {
+    let text = "\
+upstreams: { a: { base_url: [] }, b: no }
+routes: [{ models: [x], to: [{ upstream: a, wieght: 0 }, { upstream: b }] }]
+teams: { t: { kyes: [], budgets: [{ limt_usd: 5, every: day, warn_at: [90%, 5] }] } }
+";
+    let expected = [
+        "1:19 upstreams.a.base_url: expected text, found a list",
+        "1:38 upstreams.b: expected a map of keys, found a single value",
+        "2:45 routes[0].to[0].wieght: unknown key `wieght`",
+        "3:15 teams.t.kyes: unknown key `kyes`",
+        "3:37 teams.t.budgets[0].limt_usd: unknown key `limt_usd`",
+        "3:77 teams.t.budgets[0].warn_at[1]: `5` is not a share such as 75%",
+    ];
+    assert_eq!(wrong(text), expected);
+}
+
+#[test]
+fn an_unknown_word_comes_with_the_one_that_was_meant() {
+    let text = "upstreams: { a: { base_url: \"https://a.test\", stream_usage: asis } }\nopn: true\nlog: { levle: x }\n\
+                routes: [{ models: [x], to: [{ upstream: aa }] }]\nteams: { t: { quota: 1, keys: [{ name: a, key: '${KEY}' }] } }\n";
+    let expected = [
+        "did you mean `as_is`? Allowed: `ask` and `as_is`",
+        "did you mean `open`?",
+        "did you mean `level`?",
+        "did you mean `a`?",
+        "the keys here are `keys`, `models`, `expires`, `budgets`, `limits` and `cache`",
+    ];
+    assert_eq!(hints(text), expected);
+}
+
+#[test]
+fn numbers_are_read_as_written_and_never_through_a_float() {
+    let settings = good(&format!(
+        "{SMALL}teams:\n  t:\n    budgets: [{{ limit_usd: 0.1, every: day }}, {{ limit_usd: 9_000_000_000.000000001, every: day }}]\n    \
+         limits: {{ tokens_per_minute: 200_000 }}\nprices: {{ m: {{ input: 0.000001, output: 1e-1 }} }}\n",
+    ));
+    let team = &settings.teams["t"];
+    let nanos: Vec<_> = team.budgets.iter().map(|budget| budget.limit_usd.unwrap().0.as_nanos()).collect();
+    assert_eq!(nanos, [100_000_000, 9_000_000_000_000_000_001]);
+    assert_eq!(team.limits.tokens_per_minute.unwrap().get(), 200_000);
+    assert_eq!(settings.prices["m"].input.0.as_picos(), 1);
+    assert_eq!(settings.prices["m"].output.0.as_picos(), 100_000);
+}
+
+#[test]
+fn what_is_not_a_whole_number_is_refused() {
+    for bad in
+        ["1.5", "1e3", "0x10", "010", "_1", "1_", "1__0", "-1", "\"5\"", "ten", "4294967296", "1:30"]
+    {
+        let found = wrong(&format!("{SMALL}server: {{ max_requests: {bad} }}\n"));
+        assert_eq!(found.len(), 1, "{bad}: {found:?}");
+        assert!(found[0].starts_with("3:25 server.max_requests: "), "{bad}: {found:?}");
+    }
+}
+
+#[test]
+fn text_stays_text() {
+    for word in
+        ["no", "on", "yes", "1.0", "1e3", "0777", "true", "2024-10-21", "12:30:45", "\"~\"", "=", "0o7"]
+    {
+        let settings = good(&format!("{SMALL}telemetry: {{ service_name: {word} }}\n"));
+        assert_eq!(settings.telemetry.service_name, word.trim_matches('"'));
+    }
+    let settings = good("upstreams: { no: { base_url: \"https://a.test\" } }\nopen: true\n");
+    assert!(settings.upstreams.contains_key("no"), "Norway is a fine upstream");
+}
+
+#[test]
+fn a_key_with_nothing_behind_it_is_an_absent_key_where_one_may_be_absent() {
+    let settings = good(&format!("{SMALL}workers:\nroutes:\nserver:\n#  max_body: 1MiB\nprices: ~\n"));
+    assert!(settings.workers.is_none() && settings.routes.is_empty() && settings.prices.is_empty());
+    let found = wrong(&format!("{SMALL}listen:\nunmetered: null\n"));
+    assert_eq!(found, ["3:7 listen: text is missing here", "4:12 unmetered: a word is missing here"]);
+}
+
+#[test]
+fn switches_are_true_and_false() {
+    for bad in ["yes", "on", "True", "1", "\"true\""] {
+        assert_eq!(wrong(&format!("{SMALL}log: {{ requests: {bad} }}\n")).len(), 1, "{bad}");
+    }
+}
+
+#[test]
+fn yaml_that_is_too_clever_is_refused() {
+    for (text, message) in [
+        ("", "the file is empty"),
+        ("# only a comment\n", "the file is empty"),
+        ("a: 1\n---\nb: 2\n", "2:1 : a second document begins here"),
+        ("upstreams: {\n", "not valid YAML"),
+        ("a: b: c\n", "not valid YAML"),
+        ("? [x]\n: y\n", "a key must be a word"),
+        ("upstreams: &a { x: *a }\n", "aliases (`*name`) are not supported"),
+        ("open: !!bool true\n", "tags (`!name`) are not supported"),
+        ("- a\n- b\n", "expected a map of keys, found a list"),
+        ("just text\n", "expected a map of keys, found a single value"),
+    ] {
+        let found = wrong(text);
+        assert!(found.iter().any(|fault| fault.contains(message)), "{text:?}: {found:?}");
+    }
+}
+
+#[test]
+fn a_bomb_of_aliases_or_nesting_is_cheap() {
+    let bomb: String = (1..60).map(|n| format!("k{n}: &a{n} [*a{0}, *a{0}, *a{0}]\n", n - 1)).collect();
+    assert!(wrong(&format!("k0: &a0 lol\n{bomb}")).len() > 60);
+    let deep = wrong(&format!("upstreams: {}{}", "[".repeat(100), "]".repeat(100)));
+    assert!(deep.iter().any(|fault| fault.contains("nested more than")), "{deep:?}");
+    // the parser itself must not overflow the stack either
+    assert!(!wrong(&"[".repeat(1 << 20)).is_empty() && !wrong(&"{a: ".repeat(1 << 18)).is_empty());
+}
+
+#[test]
+fn a_file_too_large_or_absent_is_unreadable() {
+    let large = vec![b'#'; usize::try_from(LARGEST).unwrap() + 1];
+    assert!(matches!(load_text(large), Err(Faults::Unreadable { .. })));
+    let absent = load(Path::new("/nowhere/tollgate.yaml"), &environment).unwrap_err();
+    assert!(
+        matches!(&absent, Faults::Unreadable { .. }) && absent.to_string().contains("/nowhere/tollgate.yaml")
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_found_on_their_line() {
+    let faults = load_text(b"a: 1\nb: \xff\n").unwrap_err();
+    assert_eq!((faults.found()[0].line, faults.found()[0].message.as_str()), (2, "this line is not UTF-8"));
+    assert!(load_text(format!("\u{feff}{SMALL}")).is_ok(), "a byte order mark is no fault");
+}
+
+#[test]
+fn no_secret_reaches_a_fault() {
+    let text = format!(
+        "upstreams:
+  a: {{ base_url: \"https://u:{CANARY}@h\", api_key: {CANARY}, kind: {CANARY}, connect_timeout: {CANARY} }}
+  b: {{ base_url: \"{CANARY}\", api_key: \"${{BAD_CANARY}}\", headers: {{ a: \"${{BAD_CANARY}}\", \"b c\": \"${{CANARY}}\" }} }}
+  c: {{ base_url: \"https://h\", {CANARY}: x, api_key: [{CANARY}] }}
+teams:
+  t:
+    keys:
+      - {{ name: x, hash: {CANARY} }}
+      - {{ name: y, key: \"${{CANARY}}\" }}
+      - {{ name: y, key: \"${{CANARY}}\" }}
+      - {{ name: \"{CANARY} \", expires: {CANARY} }}
+    budgets: [{{ limit_usd: {CANARY}, limit_tokens: {CANARY}, every: {CANARY}, time_zone: {CANARY} }}]
+server: {{ max_body: {CANARY}, max_requests: {CANARY} }}
+telemetry: {{ sample_ratio: {CANARY}, push_metrics: {CANARY}, otlp_endpoint: {CANARY} }}
+log: {{ level: {CANARY} }}
+listen: {CANARY}
+"
+    );
+    let faults = load_text(&text).unwrap_err();
+    assert!(faults.found().len() > 20);
+    assert!(!faults.to_string().contains(CANARY), "{faults}");
+    assert!(!format!("{faults:?}").contains(CANARY));
+}
+
+#[test]
+fn headers_may_hold_secrets_and_files_lie_beside_the_config() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("key"), "beside\n").unwrap();
+    std::fs::write(folder.path().join("prices.json"), "{}").unwrap();
+    let path = folder.path().join("c.yaml");
+    let text = "open: true\nprice_catalogue: prices.json\nupstreams:\n  a: { base_url: \"https://a.test\", \
+                api_key: file:key, headers: { x-token: \"Token ${KEY}\" } }\n";
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&path, &environment).map_err(|faults| faults.to_string()).unwrap();
+    let upstream = &loaded.settings.upstreams["a"];
+    assert_eq!(upstream.api_key.as_ref().unwrap().expose(), "beside");
+    assert_eq!(upstream.headers["x-token"], format!("Token {KEY}"));
+    assert_eq!(loaded.settings.price_catalogue, Some(folder.path().join("prices.json")));
+    assert_eq!(loaded.settings.data_dir, Path::new("./data"), "written where the process runs");
+}
+
+#[test]
+fn the_fingerprint_follows_the_file_and_its_secrets() {
+    let text = "upstreams: { a: { base_url: \"https://a.test\", api_key: \"${KEY}\" } }\nopen: true\n";
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    let fingerprint = |text: &str, key: &str| {
+        std::fs::write(&path, text).unwrap();
+        load(&path, &|_| Some(key.to_owned())).map_err(|faults| faults.to_string()).unwrap().fingerprint
+    };
+    let first = fingerprint(text, "one");
+    assert_eq!(first, fingerprint(text, "one"));
+    assert_ne!(first, fingerprint(text, "two"));
+    assert_ne!(first, fingerprint(&format!("{text}# more\n"), "one"));
+}
+
+#[test]
+fn an_open_door_to_the_street_is_refused() {
+    let upstreams = "upstreams: { a: { base_url: \"https://a.test\" } }\n";
+    let street = wrong(&format!("{upstreams}listen: 0.0.0.0:4000\nopen: true\n"));
+    assert_eq!(street, ["3:7 open: `open: true` serves anyone who reaches 0.0.0.0:4000"]);
+    assert_eq!(wrong(upstreams), ["1:1 teams: there is no team, so nobody may ask"]);
+    let same = wrong(&format!("{SMALL}listen: 127.0.0.1:4001\n"));
+    assert_eq!(same, ["1:1 admin.listen: the data listener has this address"]);
+    let admin = load_text(format!("{SMALL}admin: {{ listen: \"0.0.0.0:4001\" }}\n")).unwrap();
+    assert_eq!(admin.warnings[0].severity, Severity::Warning);
+}
+
+#[test]
+fn a_certificate_is_read_and_must_fit_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    file("cert.pem", &own.cert.pem());
+    file("key.pem", &own.signing_key.serialize_pem());
+    file("other.pem", &other.signing_key.serialize_pem());
+    file("empty.pem", "");
+    let faults = |cert: &str, key: &str| -> Vec<String> {
+        file("c.yaml", &format!("{SMALL}tls: {{ cert: {cert}, key: {key} }}\n"));
+        let loaded = load(&folder.path().join("c.yaml"), &environment);
+        loaded.err().map(|faults| faults.found().iter().map(|f| f.path.clone()).collect()).unwrap_or_default()
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(faults("cert.pem", "key.pem"), none);
+    assert_eq!(faults("cert.pem", "other.pem"), ["tls"]);
+    assert_eq!(faults("absent.pem", "empty.pem"), ["tls.cert", "tls.key"]);
+    assert_eq!(faults("empty.pem", "cert.pem"), ["tls.cert", "tls.key"]);
+}
+
+#[test]
+fn a_route_leads_somewhere() {
+    let found = wrong(&format!(
+        "{SMALL}routes:\n  - {{ models: [], to: [] }}\n  - {{ models: [\"\"], to: [{{ upstream: a, weight: 0 }}], pick: weighted }}\n"
+    ));
+    let expected = [
+        "4:7 routes[0].models: no model is named",
+        "4:19 routes[0].to: the route leads nowhere",
+        "5:16 routes[1].models[0]: an empty model name fits nothing",
+        "5:21 routes[1].to: all weights are 0",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_budget_has_one_limit_and_a_key_one_proof() {
+    let found = wrong(&format!(
+        "{SMALL}teams:\n  t:\n    keys: [{{ name: a }}, {{ name: b, hash: x, key: \"${{KEY}}\" }}]\n    \
+         budgets: [{{ every: day }}, {{ limit_usd: 1, limit_tokens: 1, every: day }}, {{ limit_tokens: 0, every: day }}]\n"
+    ));
+    let messages: Vec<_> = found.iter().map(|fault| fault.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "teams.t.keys[0]: has neither `hash` nor `key`",
+        "teams.t.keys[1].hash: there is a `key` too",
+        "teams.t.budgets[0]: has no limit",
+        "teams.t.budgets[1].limit_usd: there is `limit_tokens` too",
+        "teams.t.budgets[2].limit_tokens: a limit of 0 refuses everything",
+    ];
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn what_deserves_a_look_is_warned_of_and_loads() {
+    let text = format!(
+        "{SMALL}teams: {{ t: {{ expires: 2001-01-01, keys: [{{ name: a, key: \"${{SHORT}}\" }}] }} }}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&path, &|_| Some("short".to_owned())).map_err(|faults| faults.to_string()).unwrap();
+    let paths: Vec<_> = loaded.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(paths, ["teams.t.expires", "teams.t.keys[0].key"]);
+}
+
+/// The reference file with every setting that stands behind `#` switched on.
+fn whole_reference() -> String {
+    let file = std::fs::read_to_string(repo_file("config/reference.yaml")).unwrap();
+    let is_setting = |rest: &str| {
+        let word = rest.trim_start_matches(' ');
+        let indent = rest.len() - word.len();
+        let key = word.split_once(':').map_or("", |(key, _)| key);
+        indent != 1 && !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    };
+    let switched_on = |line: &str| match line.trim_start().strip_prefix('#') {
+        Some(rest) if is_setting(rest) => line.replacen('#', "", 1) + "\n",
+        _ => line.to_owned() + "\n",
+    };
+    file.lines().map(switched_on).collect()
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = load_text(bytes);
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "([a-c\\[\\]{}:,&*!|>'\"%@`#?~ \n\t-]|: |\n  |- |upstreams|open|true|é){0,80}") {
+        let _ = load_text(text);
+    }
+
+    /// Whatever fits its form can be read: no fault may say otherwise, and none may panic.
+    #[test]
+    fn a_damaged_config_is_explained_or_loaded(
+        at in 0..200_usize,
+        damage in proptest::sample::select(vec![
+            "", "~", "[]", "{}", "[x]", "{ x: y }", "-1", "0", "1e400", "yes", "'", "\t", "&a x", "*a", "!x y", ".nan",
+            "99999999999999999999", "\"\"", "0.0000000000001", "|", "1_000", "true", "${KEY}", "file:/dev/zero", "- x",
+        ]),
+    ) {
+        let whole = whole_reference();
+        let mut lines: Vec<String> = whole.lines().map(str::to_owned).collect();
+        let at = at % lines.len();
+        if let Some((key, _)) = lines[at].split_once(':') {
+            lines[at] = format!("{key}: {damage}");
+        }
+        if let Err(faults) = load_text(lines.join("\n")) {
+            let text = faults.to_string();
+            prop_assert!(!text.contains("cannot read its own form"), "{}", text);
+        }
+    }
+}
+
+#[test]
+fn the_reference_loads_as_it_stands() {
+    let loaded = load(&repo_file("config/reference.yaml"), &environment).map_err(|f| f.to_string()).unwrap();
+    assert_eq!(loaded.warnings, []);
+}
+
+#[test]
+fn the_reference_shows_every_key_there_is() {
+    let mut report = Report::default();
+    let root = tree::parse(&whole_reference(), &mut report).unwrap();
+    let secrets = Secrets { environment: &environment, folder: Path::new("") };
+    fit(&root, &form::settings(), &secrets, &mut report);
+    assert_eq!(report.into_faults(), []);
+
+    let mut unseen = std::collections::BTreeSet::new();
+    keys_of(&form::settings(), &mut |section, field| {
+        unseen.insert((section.to_owned(), field.to_owned()));
+    });
+    strike_out(&root, &form::settings(), &mut unseen);
+    let names: Vec<_> = unseen.iter().map(|(_, field)| field).collect();
+    assert_eq!(names, Vec::<&String>::new(), "keys missing in config/reference.yaml");
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let mut report = Report::default();
+    let text = std::fs::read_to_string(repo_file("config/reference.yaml")).unwrap();
+    let root = tree::parse(&text, &mut report).unwrap();
+    let secrets = Secrets { environment: &environment, folder: Path::new("") };
+    let mut json = fit(&root, &form::settings(), &secrets, &mut report).json;
+    let as_written = serde_json::from_value::<Settings>(json.clone()).unwrap();
+    let mut shown = 0;
+    leave_out_defaults(&mut json, &form::settings(), &mut shown);
+    let left_out = serde_json::from_value::<Settings>(json).unwrap();
+    assert_eq!(format!("{as_written:#?}"), format!("{left_out:#?}"));
+    assert!(shown > 30, "{shown} keys have a default");
+}
+
+/// Visits each key of each section, sections known by what they hold.
+fn keys_of(form: &Form, visit: &mut impl FnMut(&str, &str)) {
+    match &form.kind {
+        Kind::Section(fields) => {
+            let section = format!("{fields:?}");
+            for field in fields {
+                visit(&section, &field.name);
+                keys_of(&field.form, visit);
+            }
+        }
+        Kind::Named(form) | Kind::List(form) => keys_of(form, visit),
+        _ => {}
+    }
+}
+
+fn strike_out(node: &tree::Node, form: &Form, unseen: &mut std::collections::BTreeSet<(String, String)>) {
+    match (&form.kind, &node.value) {
+        (Kind::Section(fields), tree::Value::Map(entries)) => {
+            for entry in entries {
+                unseen.remove(&(format!("{fields:?}"), entry.key.clone()));
+                let field = fields.iter().find(|field| field.name == entry.key).unwrap();
+                strike_out(&entry.node, &field.form, unseen);
+            }
+        }
+        (Kind::Named(form), tree::Value::Map(entries)) => {
+            entries.iter().for_each(|entry| strike_out(&entry.node, form, unseen));
+        }
+        (Kind::List(form), tree::Value::List(items)) => {
+            items.iter().for_each(|item| strike_out(item, form, unseen));
+        }
+        _ => {}
+    }
+}
+
+/// Removes each key that has a default, and asks that each is there to be removed.
+fn leave_out_defaults(json: &mut serde_json::Value, form: &Form, shown: &mut usize) {
+    match (&form.kind, json) {
+        (Kind::Section(fields), serde_json::Value::Object(entries)) => {
+            for field in fields {
+                if field.default.is_some() {
+                    assert!(entries.shift_remove(&field.name).is_some(), "`{}` is not shown", field.name);
+                    *shown += 1;
+                } else if let Some(entry) = entries.get_mut(&field.name) {
+                    leave_out_defaults(entry, &field.form, shown);
+                }
+            }
+        }
+        (Kind::Named(form), serde_json::Value::Object(entries)) => {
+            entries.values_mut().for_each(|entry| leave_out_defaults(entry, form, shown));
+        }
+        (Kind::List(form), serde_json::Value::Array(items)) => {
+            items.iter_mut().for_each(|item| leave_out_defaults(item, form, shown));
+        }
+        _ => {}
+    }
+}
