@@ -105,11 +105,16 @@ impl fmt::Display for AllLines<'_> {
     }
 }
 
-/// A value as a fault may show it: short words are shown, anything long enough to be a credential is not.
+/// A value as a fault may show it.
 #[must_use]
 pub(super) fn shown(text: &str) -> String {
-    let short = text.chars().count() <= LONGEST_SHOWN && !text.chars().any(char::is_control);
-    if short { format!("`{text}`") } else { "the value".into() }
+    if may_show(text) { format!("`{text}`") } else { "the value".into() }
+}
+
+/// Whether a fault may show a value: short words yes, anything long enough to be a credential no.
+#[must_use]
+pub(super) fn may_show(text: &str) -> bool {
+    text.chars().count() <= LONGEST_SHOWN && !text.chars().any(char::is_control)
 }
 
 /// Providers' keys have 32 characters and more; no word or number that the config knows has 25.

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value as Json};
 
-use super::fault::shown;
+use super::fault::{may_show, shown};
 use super::form::{Field, Form, Format, Kind, Word};
 use super::report::{KeyPath, Report, Spot, Step};
 use super::secrets::{Dangling, Secrets};
@@ -79,20 +79,19 @@ impl Fitter<'_> {
     }
 
     fn unknown_key(&mut self, entry: &Entry, fields: &[Field]) {
-        let key = shown(&entry.key);
+        if self.report.is_full() {
+            return self.report.error(entry.key_spot, &self.path, "unknown key", "");
+        }
         let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
         let hint = match did_you_mean(&entry.key, &names) {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("the keys here are {}", one_of(&names)),
         };
-        if key == "the value" {
-            // too long to be shown, so not in the path either
-            self.path.0.pop();
-            self.report.error(entry.key_spot, &self.path, "unknown key", &hint);
-            self.path.0.push(Step::Key(entry.key.clone()));
-        } else {
-            self.report.error(entry.key_spot, &self.path, format!("unknown key {key}"), &hint);
-        }
+        let message = match may_show(&entry.key) {
+            true => format!("unknown key `{}`", entry.key),
+            false => "unknown key".into(),
+        };
+        self.report.error(entry.key_spot, &self.path.showable(), message, &hint);
     }
 
     fn named(&mut self, entries: &[Entry], form: &Form) -> Json {
@@ -239,8 +238,7 @@ fn number(text: &str, plain: bool) -> Result<Json, Misfit> {
 /// Text of a format, kept as text: an amount never passes through a float.
 fn formatted(text: &str, format: Format) -> Result<Json, Misfit> {
     (format.read)(text).map(|()| Json::from(text)).map_err(|message| {
-        let short = shown(text) != "the value";
-        let message = if short { message } else { format!("this is not {}", format.noun) };
+        let message = if may_show(text) { message } else { format!("this is not {}", format.noun) };
         (message, format!("{}, e.g. {}", format.noun, format.example))
     })
 }

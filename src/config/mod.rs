@@ -15,3 +15,6 @@ pub mod watch;
 
 pub use fault::{Fault, Faults, Severity};
 pub use load::{Loaded, environment, load};
+
+#[cfg(test)]
+mod reference_tests;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::fault::{Fault, Severity};
+use super::fault::{Fault, Severity, may_show};
 
 /// A place in the file, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +47,14 @@ impl KeyPath {
         Self(steps)
     }
 
+    /// This path, less a last key that is long enough to be a credential in the wrong place.
+    pub(super) fn showable(&self) -> Self {
+        match self.0.split_last() {
+            Some((Step::Key(key), before)) if !may_show(key) => Self(before.to_vec()),
+            _ => self.clone(),
+        }
+    }
+
     /// The last key of a path that is one key longer than `parent`.
     fn child_of(&self, parent: &Self) -> Option<&str> {
         match self.0.strip_prefix(parent.0.as_slice()) {
@@ -85,6 +93,7 @@ pub(super) struct Report {
     wrong: Vec<KeyPath>,
     blamed: Vec<KeyPath>,
     left_out: usize,
+    errors: bool,
 }
 
 impl Report {
@@ -102,12 +111,13 @@ impl Report {
         if self.blamed.iter().any(|wrong| path.0.starts_with(&wrong.0)) {
             return;
         }
-        if severity == Severity::Error {
-            self.wrong.push(path.clone());
-        }
-        if self.faults.len() >= MOST_FAULTS {
+        self.errors |= severity == Severity::Error;
+        if self.is_full() {
             self.left_out += 1;
             return;
+        }
+        if severity == Severity::Error {
+            self.wrong.push(path.clone());
         }
         self.faults.push(Fault {
             severity,
@@ -136,7 +146,12 @@ impl Report {
 
     /// Whether any error was recorded.
     pub(super) fn has_errors(&self) -> bool {
-        !self.wrong.is_empty()
+        self.errors
+    }
+
+    /// Whether further faults are counted only, and a hint for them is wasted.
+    pub(super) fn is_full(&self) -> bool {
+        self.faults.len() >= MOST_FAULTS
     }
 
     /// All that was recorded, in the order of the file.

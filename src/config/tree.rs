@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-use super::fault::shown;
 use super::report::{KeyPath, Report, Spot, Step};
 
 /// A value of the file and where it begins. A map or list under a key begins at its key.
@@ -162,8 +161,8 @@ impl<'t> Reader<'t, '_> {
             let node = self.node(event, if is_scalar { value_spot } else { key_spot })?;
             match lines.get(&key) {
                 Some(line) => {
-                    let message = format!("{} is given twice, first on line {line}", shown(&key));
-                    self.report.error(key_spot, &self.path, message, "keep one of the two");
+                    let message = format!("this key is given twice, first on line {line}");
+                    self.report.error(key_spot, &self.path.showable(), message, "keep one of the two");
                 }
                 None => {
                     lines.insert(key.clone(), key_spot.line);

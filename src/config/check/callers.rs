@@ -13,7 +13,8 @@ use crate::config::settings::{KeySection, Settings, TeamSection};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     let teams = KeyPath::top("teams");
-    if settings.teams.is_empty() && !settings.open && !checker.meant(&KeyPath::default(), &["teams"]) {
+    if settings.teams.is_empty() && !settings.open && !checker.meant(&KeyPath::default(), &["teams", "open"])
+    {
         let hint =
             "add a team with a key (`tollgate keys new TEAM/NAME`), or `open: true` to try it out alone";
         checker.error(&teams, "there is no team, so nobody may ask", hint);
