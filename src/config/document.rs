@@ -35,6 +35,13 @@ fn help_editors(schema: &mut Json) {
             } else if format.is_some_and(|format| format.starts_with("uint")) {
                 allow_groups_of_digits(keys);
             }
+            if let Some(Json::String(kind)) = keys.get("type")
+                && (kind == "object" || kind == "array")
+            {
+                // a section whose keys are all commented out
+                let kind = kind.clone();
+                keys.insert("type".into(), json!([kind, "null"]));
+            }
             keys.values_mut().for_each(help_editors);
         }
         _ => {}

@@ -68,14 +68,21 @@ impl Fitter<'_> {
         }
         for field in fields.iter().filter(|field| field.required) {
             if !entries.iter().any(|entry| entry.key == field.name) {
-                self.path.0.push(Step::Key(field.name.clone()));
-                let hint = format!("{}: {}", field.name, field.about);
-                self.report.error(spot, &self.path, format!("`{}` is missing", field.name), &hint);
-                self.path.0.pop();
+                self.missing_key(spot, field);
                 fitted.insert(field.name.clone(), stand_in(&field.form));
             }
         }
         Json::Object(fitted)
+    }
+
+    fn missing_key(&mut self, spot: Spot, field: &Field) {
+        let hint = match &field.form.kind {
+            Kind::Word(words) => format!("{} Allowed: {}", field.about, one_of(&all(words))),
+            _ => field.about.clone(),
+        };
+        self.path.0.push(Step::Key(field.name.clone()));
+        self.report.error(spot, &self.path, format!("`{}` is missing", field.name), &hint);
+        self.path.0.pop();
     }
 
     fn unknown_key(&mut self, entry: &Entry, fields: &[Field]) {
@@ -87,10 +94,8 @@ impl Fitter<'_> {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("the keys here are {}", one_of(&names)),
         };
-        let message = match may_show(&entry.key) {
-            true => format!("unknown key `{}`", entry.key),
-            false => "unknown key".into(),
-        };
+        let key = if may_show(&entry.key) { format!(" `{}`", entry.key) } else { String::new() };
+        let message = format!("unknown key{key}");
         self.report.error(entry.key_spot, &self.path.showable(), message, &hint);
     }
 
@@ -187,7 +192,7 @@ impl Fitter<'_> {
 type Misfit = (String, String);
 
 fn word(text: &str, words: &[Word]) -> Result<Json, Misfit> {
-    let known: Vec<&str> = words.iter().map(|word| word.word.as_str()).collect();
+    let known = all(words);
     if known.contains(&text) {
         return Ok(Json::from(text));
     }
@@ -196,6 +201,10 @@ fn word(text: &str, words: &[Word]) -> Result<Json, Misfit> {
         None => format!("allowed: {}", one_of(&known)),
     };
     Err((format!("{} is not one of its words", shown(text)), hint))
+}
+
+fn all(words: &[Word]) -> Vec<&str> {
+    words.iter().map(|word| word.word.as_str()).collect()
 }
 
 fn switch(text: &str, plain: bool) -> Result<Json, Misfit> {

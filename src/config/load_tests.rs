@@ -1,47 +1,5 @@
 use super::*;
-use crate::config::Severity;
-
-const KEY: &str = "tg-0123456789abcdef0123456789abcdef";
-const CANARY: &str = "sk-canary-7f3e9a1b5c8d2e4f6a0b";
-
-fn environment(name: &str) -> Option<String> {
-    match name {
-        "KEY" | "OPENAI_API_KEY" | "SEARCH_CI_KEY" => Some(KEY.into()),
-        "CANARY" => Some(CANARY.into()),
-        "BAD_CANARY" => Some(format!("{CANARY}\nsecond line")),
-        name => name.starts_with("SEARCH_").then(|| format!("{KEY}-{name}")),
-    }
-}
-
-/// Loads text as a file in a folder of its own.
-fn load_text(text: impl AsRef<[u8]>) -> Result<Loaded, Faults> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tollgate.yaml");
-    std::fs::write(&path, text).unwrap();
-    load(&path, &environment)
-}
-
-/// The text of a file that loads.
-fn good(text: &str) -> Settings {
-    load_text(text).map_err(|faults| faults.to_string()).unwrap().settings
-}
-
-/// What is wrong, as `line:column path: message`.
-fn wrong(text: &str) -> Vec<String> {
-    let faults = load_text(text).err().map(|faults| faults.found().to_vec()).unwrap_or_default();
-    faults.iter().map(|f| format!("{}:{} {}: {}", f.line, f.column, f.path, f.message)).collect()
-}
-
-fn hints(text: &str) -> Vec<String> {
-    let faults = load_text(text).unwrap_err();
-    faults.found().iter().filter_map(|fault| fault.hint.clone()).collect()
-}
-
-fn repo_file(file: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(file)
-}
-
-const SMALL: &str = "upstreams: { a: { base_url: \"https://a.test\" } }\nopen: true\n";
+use crate::config::trial::{CANARY, KEY, SMALL, environment, good, hints, load_text, repo_file, wrong};
 
 #[test]
 fn the_smallest_file_loads() {
@@ -302,79 +260,8 @@ fn the_fingerprint_follows_the_file_and_its_secrets() {
 }
 
 #[test]
-fn an_open_door_to_the_street_is_refused() {
-    let upstreams = "upstreams: { a: { base_url: \"https://a.test\" } }\n";
-    let street = wrong(&format!("{upstreams}listen: 0.0.0.0:4000\nopen: true\n"));
-    assert_eq!(street, ["3:7 open: `open: true` serves anyone who reaches 0.0.0.0:4000"]);
-    assert_eq!(wrong(upstreams), ["1:1 teams: there is no team, so nobody may ask"]);
-    let same = wrong(&format!("{SMALL}listen: 127.0.0.1:4001\n"));
-    assert_eq!(same, ["1:1 admin.listen: the data listener has this address"]);
-    let admin = load_text(format!("{SMALL}admin: {{ listen: \"0.0.0.0:4001\" }}\n")).unwrap();
-    assert_eq!(admin.warnings[0].severity, Severity::Warning);
-}
-
-#[test]
-fn a_certificate_is_read_and_must_fit_its_key() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    file("cert.pem", &own.cert.pem());
-    file("key.pem", &own.signing_key.serialize_pem());
-    file("other.pem", &other.signing_key.serialize_pem());
-    file("empty.pem", "");
-    let faults = |cert: &str, key: &str| -> Vec<String> {
-        file("c.yaml", &format!("{SMALL}tls: {{ cert: {cert}, key: {key} }}\n"));
-        let loaded = load(&folder.path().join("c.yaml"), &environment);
-        loaded.err().map(|faults| faults.found().iter().map(|f| f.path.clone()).collect()).unwrap_or_default()
-    };
-    let none: Vec<String> = Vec::new();
-    assert_eq!(faults("cert.pem", "key.pem"), none);
-    assert_eq!(faults("cert.pem", "other.pem"), ["tls"]);
-    assert_eq!(faults("absent.pem", "empty.pem"), ["tls.cert", "tls.key"]);
-    assert_eq!(faults("empty.pem", "cert.pem"), ["tls.cert", "tls.key"]);
-}
-
-#[test]
-fn a_route_leads_somewhere() {
-    let found = wrong(&format!(
-        "{SMALL}routes:\n  - {{ models: [], to: [] }}\n  - {{ models: [\"\"], to: [{{ upstream: a, weight: 0 }}], pick: weighted }}\n"
-    ));
-    let expected = [
-        "4:7 routes[0].models: no model is named",
-        "4:19 routes[0].to: the route leads nowhere",
-        "5:16 routes[1].models[0]: an empty model name fits nothing",
-        "5:21 routes[1].to: all weights are 0",
-    ];
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn a_budget_has_one_limit_and_a_key_one_proof() {
-    let found = wrong(&format!(
-        "{SMALL}teams:\n  t:\n    keys: [{{ name: a }}, {{ name: b, hash: x, key: \"${{KEY}}\" }}]\n    \
-         budgets: [{{ every: day }}, {{ limit_usd: 1, limit_tokens: 1, every: day }}, {{ limit_tokens: 0, every: day }}]\n"
-    ));
-    let messages: Vec<_> = found.iter().map(|fault| fault.split_once(' ').unwrap().1).collect();
-    let expected = [
-        "teams.t.keys[0]: has neither `hash` nor `key`",
-        "teams.t.keys[1].hash: there is a `key` too",
-        "teams.t.budgets[0]: has no limit",
-        "teams.t.budgets[1].limit_usd: there is `limit_tokens` too",
-        "teams.t.budgets[2].limit_tokens: a limit of 0 refuses everything",
-    ];
-    assert_eq!(messages, expected);
-}
-
-#[test]
-fn what_deserves_a_look_is_warned_of_and_loads() {
-    let text = format!(
-        "{SMALL}teams: {{ t: {{ expires: 2001-01-01, keys: [{{ name: a, key: \"${{SHORT}}\" }}] }} }}\n"
-    );
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("c.yaml");
-    std::fs::write(&path, text).unwrap();
-    let loaded = load(&path, &|_| Some("short".to_owned())).map_err(|faults| faults.to_string()).unwrap();
-    let paths: Vec<_> = loaded.warnings.iter().map(|warning| warning.path.as_str()).collect();
-    assert_eq!(paths, ["teams.t.expires", "teams.t.keys[0].key"]);
+fn a_missing_word_comes_with_the_words_there_are() {
+    let text = format!("{SMALL}teams: {{ t: {{ budgets: [{{ limit_usd: 5 }}] }} }}\n");
+    let expected = "The window after which it starts again. Allowed: `day`, `week`, `month` and `total`";
+    assert_eq!(hints(&text), [expected]);
 }

@@ -13,8 +13,11 @@ mod suggest;
 mod tree;
 pub mod watch;
 
+pub use document::schema_json;
 pub use fault::{Fault, Faults, Severity};
 pub use load::{Loaded, environment, load};
 
 #[cfg(test)]
 mod reference_tests;
+#[cfg(test)]
+mod trial;

@@ -10,21 +10,11 @@ use super::form::{self, Form, Kind};
 use super::report::Report;
 use super::secrets::Secrets;
 use super::settings::Settings;
-use super::{Faults, Loaded, load, tree};
-
-fn environment(_: &str) -> Option<String> {
-    Some("tg-0123456789abcdef0123456789abcdef".into())
-}
+use super::trial::{environment, load_text, repo_file};
+use super::{load, tree};
 
 fn reference() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("config/reference.yaml")
-}
-
-fn load_text(text: impl AsRef<[u8]>) -> Result<Loaded, Faults> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("tollgate.yaml");
-    std::fs::write(&path, text).unwrap();
-    load(&path, &environment)
+    repo_file("config/reference.yaml")
 }
 
 /// The reference file with every setting that stands behind `#` switched on.

@@ -35,21 +35,29 @@ pub(super) struct Entry {
 impl Node {
     /// Where the value at `path` begins; where its nearest parent does, when it is not written.
     pub(super) fn spot_of(&self, path: &KeyPath) -> Spot {
-        let mut node = self;
-        for step in &path.0 {
-            let next = match (step, &node.value) {
-                (Step::Key(key), Value::Map(entries)) => {
-                    entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.node)
-                }
-                (Step::Item(index), Value::List(items)) => items.get(*index),
-                _ => None,
-            };
-            match next {
-                Some(next) => node = next,
-                None => break,
-            }
+        let (mut node, mut steps) = (self, path.0.iter());
+        while let Some(next) = steps.next().and_then(|step| node.child(step)) {
+            node = next;
         }
         node.spot
+    }
+
+    /// The text at `path` as written, references and all.
+    pub(super) fn text_at(&self, path: &KeyPath) -> Option<&str> {
+        match &path.0.iter().try_fold(self, |node, step| node.child(step))?.value {
+            Value::Scalar { text, .. } => Some(text),
+            Value::List(_) | Value::Map(_) | Value::Broken => None,
+        }
+    }
+
+    fn child(&self, step: &Step) -> Option<&Self> {
+        match (step, &self.value) {
+            (Step::Key(key), Value::Map(entries)) => {
+                entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.node)
+            }
+            (Step::Item(index), Value::List(items)) => items.get(*index),
+            _ => None,
+        }
     }
 }
 

@@ -4,6 +4,8 @@ mod callers;
 mod doors;
 mod roads;
 mod signals;
+#[cfg(test)]
+mod tests;
 
 use super::report::{KeyPath, Report};
 use super::settings::Settings;

@@ -93,7 +93,16 @@ pub(super) fn headers(
             checker.error(&path, "not a header name", "letters, digits and `-`");
         }
         if HeaderValue::from_str(value).is_err() {
-            checker.error(&path, "this value cannot be sent in a header", "visible ASCII characters only");
+            checker.error(
+                &path,
+                "this value cannot be sent in a header",
+                "no line breaks or control characters",
+            );
+        }
+        let refers = checker.root.text_at(&path).is_some_and(|text| text.contains("${"));
+        if !refers && CREDENTIALS.iter().any(|holder| name.eq_ignore_ascii_case(holder)) {
+            let message = "a credential is written into the config";
+            checker.warning(&path, message, "refer to it: `Bearer ${NAME}`");
         }
         if HOP_BY_HOP.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
             checker.error(&path, "Tollgate sets this header itself", "remove it");
@@ -121,6 +130,9 @@ fn route(path: &KeyPath, section: &RouteSection, upstreams: &[&str], checker: &m
         checker.error(&path.key("to"), "all weights are 0", "give at least one target a weight");
     }
 }
+
+/// Headers that hold credentials.
+const CREDENTIALS: [&str; 5] = ["authorization", "proxy-authorization", "x-api-key", "api-key", "cookie"];
 
 /// Set by the HTTP client, or meaningful to one connection only (RFC 9110, 7.6.1).
 const HOP_BY_HOP: [&str; 9] = [
