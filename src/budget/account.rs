@@ -5,6 +5,7 @@ use super::section::WhenSpent;
 use super::spec::BudgetSpec;
 use super::window::{Window, window};
 use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
 
 /// One budget's counters and the terms they are held to.
 #[derive(Debug)]
@@ -13,8 +14,10 @@ pub(super) struct Account {
     /// 128 bits, so that no sum of requests overflows: taking and giving back are exact.
     spent: i128,
     reserved: i128,
-    /// `None` before the first use, and when a reload moved the window's bounds.
+    /// `None` before the first use.
     window: Option<Window>,
+    /// A reload changed where windows begin; the one under way keeps its usage and gets the new bounds.
+    moved: bool,
     /// Counts windows, so that a hold knows whether its own is still the current one.
     turn: u64,
     /// The bit at each percent that was reported in this window.
@@ -62,35 +65,30 @@ pub struct Crossing {
 
 impl Account {
     pub(super) const fn new(spec: BudgetSpec) -> Self {
-        Self { spec, spent: 0, reserved: 0, window: None, turn: 0, crossed: 0 }
+        Self { spec, spent: 0, reserved: 0, window: None, moved: false, turn: 0, crossed: 0 }
     }
 
     /// New terms for the same counters: usage stays. Thresholds that the new limit un-crosses will be
     /// told again.
     pub(super) fn adopt(&mut self, spec: BudgetSpec) {
-        if spec.every != self.spec.every || spec.time_zone != self.spec.time_zone {
-            self.window = None;
-        }
+        self.moved |= spec.every != self.spec.every || spec.time_zone != self.spec.time_zone;
         self.spec = spec;
-        let reached =
-            self.spec.warn_at.iter().filter(|p| self.reaches(p.0)).fold(0, |bits, p| bits | bit(p.0));
-        self.crossed &= reached;
+        self.crossed &= self.reached();
     }
 
     /// Begins a new window if the current one is over. A clock that jumps back changes nothing.
     pub(super) fn roll(&mut self, now: Timestamp) -> Window {
-        match self.window {
-            Some(current) if !current.over(now) => current,
-            before => {
-                let next = window(self.spec.every, &self.spec.time_zone, now);
-                self.window = Some(next);
-                if before.is_some() {
-                    self.turn += 1;
-                    (self.spent, self.reserved, self.crossed) = (0, 0, 0);
-                }
-                next
-            }
+        let over = match self.window {
+            Some(current) if !current.over(now) && !self.moved => return current,
+            Some(current) => current.over(now),
+            None => false,
+        };
+        if over {
+            self.turn += 1;
+            (self.spent, self.reserved, self.crossed) = (0, 0, 0);
         }
+        self.moved = false;
+        *self.window.insert(window(self.spec.every, &self.spec.time_zone, now))
     }
 
     /// Whether there is room, or this budget does not mind.
@@ -149,8 +147,7 @@ impl Account {
     /// Sets what is spent, as the ledger has it; reservations under way stay.
     pub(super) fn assign(&mut self, spent: i128) {
         self.spent = spent;
-        self.crossed =
-            self.spec.warn_at.iter().filter(|p| self.reaches(p.0)).fold(0, |bits, p| bits | bit(p.0));
+        self.crossed = self.reached();
     }
 
     /// The highest threshold reached.
@@ -171,6 +168,11 @@ impl Account {
 
     pub(super) fn left(&self) -> Amount {
         self.amount(self.spec.limit.count() - self.spent - self.reserved)
+    }
+
+    /// What is left for a next request, not below zero, if this counts USD.
+    pub(super) fn left_usd(&self) -> Option<NanoUsd> {
+        self.left().as_usd().map(|usd| usd.max(NanoUsd::ZERO))
     }
 
     pub(super) const fn window(&self) -> Window {
@@ -200,6 +202,10 @@ impl Account {
 
     fn highest_reached(&self) -> Option<u8> {
         self.spec.warn_at.iter().rev().map(|p| p.0).find(|percent| self.reaches(*percent))
+    }
+
+    fn reached(&self) -> u128 {
+        self.spec.warn_at.iter().filter(|p| self.reaches(p.0)).fold(0, |bits, p| bits | bit(p.0))
     }
 
     fn reaches(&self, percent: u8) -> bool {

@@ -5,10 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::account::{Account, BudgetState};
-use super::amount::{Need, Unit};
+use super::amount::Need;
 use super::spec::BudgetSpec;
 use crate::base::clock::Timestamp;
-use crate::base::money::NanoUsd;
 
 /// All budgets by id. It grows by what operators write into configs, never by what callers send.
 #[derive(Debug, Default)]
@@ -90,12 +89,6 @@ impl Budget {
         account.roll(now);
         let count = account.count(spent);
         account.assign(count);
-    }
-
-    /// What is left for a next request, if it counts USD.
-    pub(super) fn left_usd(&self) -> Option<NanoUsd> {
-        let left = self.lock().left();
-        (left.unit == Unit::Usd).then(|| left.as_usd().unwrap_or_default())
     }
 
     pub(super) fn lock(&self) -> Guard<'_, Account> {

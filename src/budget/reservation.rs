@@ -76,8 +76,9 @@ impl Reservation {
     pub fn settle(mut self, actual: Need) -> Settled {
         let mut settled = Settled::default();
         for (budget, hold) in std::mem::take(&mut self.holds) {
-            budget.lock().settle(hold, actual, &mut settled.crossings);
-            settled.remaining = tightest(settled.remaining, budget.left_usd());
+            let mut account = budget.lock();
+            account.settle(hold, actual, &mut settled.crossings);
+            settled.remaining = tightest(settled.remaining, account.left_usd());
         }
         settled
     }
@@ -85,7 +86,7 @@ impl Reservation {
     /// What the tightest USD budget has left besides this reservation; not below zero.
     #[must_use]
     pub fn remaining(&self) -> Option<NanoUsd> {
-        self.holds.iter().fold(None, |least, (budget, _)| tightest(least, budget.left_usd()))
+        self.holds.iter().fold(None, |least, (budget, _)| tightest(least, budget.lock().left_usd()))
     }
 
     /// The budget that is nearest to being spent, if one has reached a warn threshold.
@@ -110,7 +111,6 @@ impl Drop for Reservation {
 }
 
 fn tightest(least: Option<NanoUsd>, left: Option<NanoUsd>) -> Option<NanoUsd> {
-    let left = left.map(|usd| usd.max(NanoUsd::ZERO));
     match (least, left) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

@@ -178,6 +178,21 @@ fn a_reload_changes_the_terms_and_never_the_usage() {
 }
 
 #[test]
+fn a_moved_midnight_keeps_the_usage_of_today_and_not_of_yesterday() {
+    let (book, tokyo) = (Book::new(), TimeZone::get("Asia/Tokyo").unwrap());
+    let moved = || BudgetSpec { time_zone: tokyo.clone(), ..spec("a", usd(100)) };
+    let budget = book.open(spec("a", usd(100)));
+    let held = reserve(&[Arc::clone(&budget)], need(30), NOON).unwrap();
+    book.open(moved());
+    assert_eq!(counters(&budget, NOON), (0, 30));
+    assert_eq!(budget.state(NOON).window.end, Some(Timestamp::from_secs(1_700_060_400)));
+    held.settle(need(30));
+    assert_eq!(counters(&budget, NOON), (30, 0));
+    book.open(spec("a", usd(100)));
+    assert_eq!(counters(&budget, TOMORROW), (0, 0));
+}
+
+#[test]
 fn the_ledger_assigns_what_is_spent() {
     let budget = Book::new().open(spec("a", usd(100)));
     let held = reserve(&[Arc::clone(&budget)], need(10), NOON).unwrap();

@@ -1,6 +1,7 @@
 //! A stored answer, and the collecting of one while it streams by.
 
 use bytes::{Bytes, BytesMut};
+use http::header::SET_COOKIE;
 use http::{HeaderName, HeaderValue};
 
 use crate::base::clock::Timestamp;
@@ -31,6 +32,13 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether it may be served to anybody again: a 200 that sets no cookie. That it is complete and no
+    /// error in disguise, its dialect must have said.
+    #[must_use]
+    pub fn storable(&self) -> bool {
+        self.status == 200 && !self.headers.iter().any(|(name, _)| name == SET_COOKIE)
+    }
+
     /// About the memory it takes, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {

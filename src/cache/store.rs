@@ -148,7 +148,7 @@ impl Shelf {
 
     /// Stores an answer, unless the store was cleared since `turn`; whether it may be handed on.
     pub(super) fn put(&self, key: CacheKey, answer: &Arc<Answer>, ttl: Duration, turn: u64) -> bool {
-        if answer.status != 200 || answer.body.len() as u64 > self.max_answer {
+        if !answer.storable() || answer.body.len() as u64 > self.max_answer {
             return false;
         }
         if self.turn() == turn && !ttl.is_zero() {

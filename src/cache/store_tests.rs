@@ -86,12 +86,15 @@ fn no_byte_of_one_tenant_reaches_another() {
 }
 
 #[test]
-fn only_complete_200_answers_up_to_the_bound_are_stored() {
+fn only_200_answers_without_cookies_up_to_the_bound_are_stored() {
     let clock = Clock::manual(Timestamp::from_secs(0));
     let section = CacheSection { max_answer: Size(4), ..CacheSection::default() };
     let cache = Cache::new(&section, clock);
     let key = key("a", "{}");
     lead(&cache, key).store(Answer { status: 500, ..answer("no") }, TTL);
+    assert!(hit(&cache, key, LONG).is_none());
+    let cookie = (http::header::SET_COOKIE, http::HeaderValue::from_static("session=1"));
+    lead(&cache, key).store(Answer { headers: vec![cookie], ..answer("no") }, TTL);
     assert!(hit(&cache, key, LONG).is_none());
     lead(&cache, key).store(answer("12345"), TTL);
     assert!(hit(&cache, key, LONG).is_none());

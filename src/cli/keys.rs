@@ -237,6 +237,23 @@ mod tests {
         assert_eq!(written.parse(), Ok(hash));
     }
 
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        keys: KeysArgs,
+    }
+
+    #[test]
+    fn a_first_key_needs_nothing_but_a_place_for_the_pepper() {
+        let line: Line = clap::Parser::try_parse_from(["keys", "new", "search/prod", "--json"]).unwrap();
+        assert_eq!(line.keys.verb, KeysVerb::New { owner: owner("search", "prod") });
+        let folder = tempfile::tempdir().unwrap();
+        let pepper = folder.path().join("data/pepper");
+        assert_eq!(run(&line.keys, &pepper, &[]), Exit::Ok);
+        assert!(pepper.exists());
+        assert_eq!(run(&line.keys, folder.path(), &[]), Exit::Failed, "a folder is no pepper");
+    }
+
     #[test]
     fn one_key_is_read_and_nothing_else() {
         assert_eq!(first_line(&b"  tg-x\n"[..]).unwrap().expose(), "tg-x");

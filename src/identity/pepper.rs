@@ -168,7 +168,11 @@ impl Hash for KeyHash {
 fn read(path: &Path) -> Result<Pepper, PepperFault> {
     let fault = |error| PepperFault::Io { path: path.into(), error };
     let file = File::open(path).map_err(fault)?;
-    let mode = file.metadata().map_err(fault)?.mode() & 0o777;
+    let found = file.metadata().map_err(fault)?;
+    if !found.is_file() {
+        return Err(PepperFault::Malformed { path: path.into() });
+    }
+    let mode = found.mode() & 0o777;
     if mode & FORBIDDEN_MODE != 0 {
         return Err(PepperFault::Open { path: path.into(), mode });
     }
