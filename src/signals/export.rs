@@ -173,3 +173,56 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 const BATCH: usize = 2_048;
 /// Traces show up within this time.
 const SCHEDULE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nowhere() -> SpanOutlet {
+        let section = TelemetrySection { push_metrics: false, ..TelemetrySection::default() };
+        open("http://127.0.0.1:9", &section, &Resource::builder_empty().build()).unwrap().spans
+    }
+
+    fn span() -> SpanData {
+        use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status, TraceFlags, TraceId, TraceState};
+        SpanData {
+            span_context: SpanContext::new(
+                TraceId::from(1_u128),
+                SpanId::from(1_u64),
+                TraceFlags::SAMPLED,
+                false,
+                TraceState::default(),
+            ),
+            parent_span_id: SpanId::INVALID,
+            parent_span_is_remote: false,
+            span_kind: SpanKind::Server,
+            name: "POST /".into(),
+            start_time: std::time::UNIX_EPOCH,
+            end_time: std::time::UNIX_EPOCH,
+            attributes: Vec::new(),
+            dropped_attributes_count: 0,
+            events: Default::default(),
+            links: Default::default(),
+            status: Status::Unset,
+            instrumentation_scope: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_whole_requests_and_counts_their_spans() {
+        let outlet = nowhere();
+        outlet.counts.waiting.store(DROP_LIMIT as u64 - 1, Ordering::Relaxed);
+        outlet.send(vec![span(), span()]);
+        assert_eq!(outlet.counts().dropped(), [("queue_full", 2), ("export_failed", 0)]);
+        assert_eq!(outlet.counts.waiting.load(Ordering::Relaxed), DROP_LIMIT as u64 - 1);
+    }
+
+    #[test]
+    fn spans_that_no_receiver_took_are_counted_and_leave_the_queue() {
+        let outlet = nowhere();
+        outlet.send(vec![span(), span(), span()]);
+        let _ = outlet.stop(Duration::from_secs(60));
+        assert_eq!(outlet.counts().dropped(), [("queue_full", 0), ("export_failed", 3)]);
+        assert_eq!(outlet.counts.waiting.load(Ordering::Relaxed), 0);
+    }
+}

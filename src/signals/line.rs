@@ -134,3 +134,59 @@ fn time(nanos: i64) -> Option<String> {
 }
 
 const MAX_SHOWN: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::signals::lines::Lines;
+    use crate::signals::lines::tests::Written;
+    use crate::signals::logs;
+    use crate::signals::section::LogSection;
+    use crate::signals::tests::story::{CALLER, Story};
+
+    fn printed(story: &Story, style: Style) -> String {
+        let written = Written::default();
+        let lines = Lines::to(written.clone()).unwrap();
+        let subscriber = logs::subscriber(&LogSection::default(), style, lines.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, || print(&story.done(), style));
+        lines.flush(Duration::from_secs(60));
+        written.text()
+    }
+
+    #[test]
+    fn people_read_one_line() {
+        let line = printed(&Story::failed_over(CALLER), Style::Pretty { colour: false });
+        assert_eq!(
+            line,
+            "22:13:20  search/prod         smart                 200 ok  in 300 out 180  $0.00213  ttft 410.0ms  \
+             1.20s  cache miss  attempts 2  left $499.00\n"
+        );
+        let line = printed(&Story::refused(CALLER), Style::Pretty { colour: true });
+        assert!(line.contains("\x1b[33m429 rate_limit_exceeded\x1b[0m"), "{line}");
+    }
+
+    #[test]
+    fn machines_read_one_object_with_the_traces_ids() {
+        let line = printed(&Story::failed_over(CALLER), Style::Json);
+        assert_eq!(line.matches('\n').count(), 1);
+        let object: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+        assert_eq!(object["span_id"], "0000000000000051");
+        assert_eq!(object["request_id"], "req_00000000000000000000000007");
+        assert_eq!((&object["input_tokens"], &object["cost_nano_usd"]), (&300.into(), &2_130_000.into()));
+        assert_eq!((&object["team"], &object["level"]), (&"search".into(), &"INFO".into()));
+        assert!(object.get("error").is_none() && object.get("rejection").is_none());
+    }
+
+    #[test]
+    fn a_callers_text_cannot_break_the_line_or_steer_the_terminal() {
+        let mut story = Story::failed_over(CALLER);
+        story.record.model = "a\nFAKE LINE\x1b[2J".into();
+        let line = printed(&story, Style::Pretty { colour: false });
+        assert_eq!((line.matches('\n').count(), line.contains('\x1b')), (1, false), "{line}");
+    }
+}

@@ -138,3 +138,40 @@ fn one_line(text: &str) -> String {
 }
 
 const WIRE_LIBRARIES: [&str; 6] = ["hyper", "h2", "reqwest", "rustls", "tower", "tokio"];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::lines::tests::Written;
+    use super::*;
+
+    fn logged(level: &str, log: impl FnOnce()) -> String {
+        let written = Written::default();
+        let lines = Lines::to(written.clone()).unwrap();
+        let section = LogSection { level: level.into(), ..LogSection::default() };
+        let subscriber = subscriber(&section, Style::Pretty { colour: false }, lines.clone()).unwrap();
+        tracing::subscriber::with_default(subscriber, log);
+        lines.flush(Duration::from_secs(60));
+        written.text()
+    }
+
+    #[test]
+    fn an_event_is_one_line_with_its_fields() {
+        let text = logged("info", || tracing::warn!(upstream = "a\nb", tries = 2, "gave up"));
+        assert!(text.ends_with(" WARN gave up upstream=a b tries=2\n"), "{text}");
+    }
+
+    #[test]
+    fn no_level_makes_the_wire_libraries_print_headers() {
+        for level in
+            ["trace", "debug", "trace,h2=trace", "hyper::proto=trace,tollgate=debug", "h2::codec=trace"]
+        {
+            let text = logged(level, || {
+                tracing::trace!(target: "h2::codec::framed_read", "authorization: Bearer sk-1");
+                tracing::debug!(target: "hyper::proto::h1", "authorization: Bearer sk-2");
+            });
+            assert_eq!(text, "", "{level}");
+        }
+    }
+}

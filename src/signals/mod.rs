@@ -15,3 +15,6 @@ mod told;
 pub use finished::{Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
 pub use hub::{BudgetGauge, LedgerStatus, Signals, SignalsFault};
 pub use instruments::Active;
+
+#[cfg(test)]
+mod tests;
