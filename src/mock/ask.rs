@@ -113,7 +113,7 @@ impl Ask {
             model: model.to_owned(),
             stream: is_true(&value["stream"]),
             include_usage: value["stream_options"]["include_usage"] == Value::Bool(true),
-            seed: seed(operation, &value, mix),
+            seed: seed(operation, &knobs.reported, &value, mix),
             length: body.len(),
             knobs,
             body: value,
@@ -136,18 +136,18 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// What a gateway may add or lower on the way must not change the rest of the answer.
-const NOT_IN_THE_SEED: [&str; 4] =
-    ["stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens"];
+/// What a gateway may add or lower on the way must not change the rest of the answer; nor must knobs.
+const NOT_IN_THE_SEED: [&str; 5] =
+    ["model", "stream_options", "max_tokens", "max_completion_tokens", "max_output_tokens"];
 
-fn seed(operation: Operation, body: &Value, mix: u64) -> u64 {
+fn seed(operation: Operation, reported: &str, body: &Value, mix: u64) -> u64 {
     let mut question = body.clone();
     if let Some(members) = question.as_object_mut() {
         for name in NOT_IN_THE_SEED {
             members.shift_remove(name);
         }
     }
-    let digest = Sha256::digest(format!("{}\n{mix}\n{question}", operation.as_str()));
+    let digest = Sha256::digest(format!("{}\n{reported}\n{mix}\n{question}", operation.as_str()));
     digest.iter().take(8).fold(0, |seed, byte| (seed << 8) | u64::from(*byte))
 }
 

@@ -23,3 +23,6 @@ mod wire;
 
 pub use served::{End, Served, Totals};
 pub use server::{Mock, MockConfig, MockHandle};
+
+#[cfg(test)]
+mod tests;

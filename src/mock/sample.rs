@@ -24,7 +24,7 @@ impl Dice {
     }
 }
 
-/// `count` words, each one token in the o200k and cl100k vocabularies when a space stands before it.
+/// `count` words, each one token in the o200k and cl100k vocabularies, with and without a space before it.
 pub(super) fn words(dice: &mut Dice, count: u64) -> Vec<String> {
     let length = u64::try_from(WORDS.len()).unwrap_or(u64::MAX);
     (0..count)
@@ -103,11 +103,11 @@ const MAX_DEPTH: u8 = 8;
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 const WORDS: [&str; 48] = [
-    "the", "time", "people", "water", "house", "world", "light", "river", "mountain", "city", "music",
-    "paper", "story", "winter", "summer", "garden", "window", "road", "friend", "market", "number",
-    "question", "answer", "letter", "morning", "evening", "small", "large", "quiet", "green", "blue",
-    "white", "early", "later", "always", "never", "between", "under", "over", "near", "with", "without",
-    "before", "after", "every", "other", "first", "second",
+    "the", "time", "people", "water", "house", "world", "light", "river", "field", "city", "music", "paper",
+    "story", "winter", "summer", "name", "window", "road", "friend", "market", "number", "question",
+    "answer", "letter", "home", "end", "small", "large", "quiet", "green", "blue", "white", "early", "later",
+    "always", "never", "between", "under", "over", "near", "with", "without", "before", "after", "every",
+    "other", "first", "second",
 ];
 
 #[cfg(test)]
@@ -140,10 +140,10 @@ mod tests {
     #[test]
     fn every_word_is_one_token_in_both_vocabularies() {
         let vocabularies = [tiktoken_rs::o200k_base().unwrap(), tiktoken_rs::cl100k_base().unwrap()];
-        for vocabulary in vocabularies {
+        for vocabulary in &vocabularies {
             for word in WORDS {
-                assert_eq!(vocabulary.encode_ordinary(&format!(" {word}")).len(), 1, "{word}");
-                assert_eq!(vocabulary.encode_ordinary(word).len(), 1, "{word}");
+                let said = format!("{word} {word}");
+                assert_eq!(vocabulary.encode_ordinary(&said).len(), 2, "{word}");
             }
         }
     }

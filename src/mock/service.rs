@@ -33,7 +33,7 @@ pub(super) struct Service {
     /// The credential to insist on.
     pub(super) key: Option<String>,
     /// How often a question was refused, for `status=500:2`.
-    pub(super) failures: Mutex<HashMap<u64, u32>>,
+    pub(super) failures: Mutex<HashMap<(String, u64), u32>>,
 }
 
 /// What the connection needs to send.
@@ -130,7 +130,7 @@ impl Service {
             if failures.len() >= MAX_QUESTIONS {
                 failures.clear();
             }
-            let failed = failures.entry(ask.seed).or_default();
+            let failed = failures.entry((ask.model.clone(), ask.seed)).or_default();
             if *failed >= times {
                 return None;
             }
