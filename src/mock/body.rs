@@ -112,10 +112,16 @@ impl ScriptBody {
         self.sent += length;
         self.entry.sent(length, tokens);
         // a connection with a content-length never asks again after the last byte
-        if self.ready.is_empty() && self.frames.is_empty() && self.script.cut.is_none() {
+        if self.is_cut_due() {
+            self.entry.close(End::Cut);
+        } else if self.ready.is_empty() && self.frames.is_empty() {
             self.entry.close(End::Clean);
         }
         piece
+    }
+
+    fn is_cut_due(&self) -> bool {
+        self.script.cut.is_some_and(|cut| cut.after == self.sent)
     }
 
     fn cut(&mut self) -> io::Error {
@@ -146,7 +152,7 @@ impl http_body::Body for ScriptBody {
                 this.pause = None;
                 this.advance()?;
             }
-            if this.script.cut.is_some_and(|cut| cut.after == this.sent) {
+            if this.is_cut_due() {
                 return Poll::Ready(Some(Err(this.cut())));
             }
             if !this.ready.is_empty() {

@@ -88,6 +88,16 @@ fn a_cut_answer_ends_after_exactly_that_many_bytes() {
 }
 
 #[test]
+fn a_cut_beyond_the_end_cuts_nothing() {
+    let mock = mock();
+    for stream in [false, true] {
+        let answer = post(&mock, CHAT, &chat("gpt-4o@cut=999999", &json!({"stream": stream})));
+        assert!(answer.complete);
+        assert_eq!(settled(&mock).end, End::Clean);
+    }
+}
+
+#[test]
 fn a_reset_is_a_reset() {
     let mock = mock();
     let mut socket = send(mock.addr, CHAT, &chat("gpt-4o@rst=20", &json!({"stream": true})));

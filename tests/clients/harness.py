@@ -47,7 +47,7 @@ def node_environment(folder):
     for file in [*folder.glob("*.js"), *folder.glob("*.json"), folder / ".npmrc"]:
         shutil.copy(file, place)
     if not (place / "done").exists():
-        subprocess.run(["npm", "ci", "--silent"], cwd=place, check=True)
+        subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=place, check=True)
         (place / "done").touch()
     return place
 
