@@ -103,14 +103,14 @@ impl Ask {
     ) -> Result<Self, Refusal> {
         let value = if operation == Operation::Transcriptions { form(body) } else { json(body)? };
         let model = match (deployment, value["model"].as_str()) {
-            (Some(deployment), _) => deployment,
-            (None, Some(model)) if !model.is_empty() => model,
+            (Some(deployment), _) => decoded(deployment),
+            (None, Some(model)) if !model.is_empty() => model.to_owned(),
             (None, _) => return Err(Refusal::missing("model")),
         };
-        let knobs = Knobs::of(model).map_err(|fault| Refusal::bad(fault.to_string(), Some("model")))?;
+        let knobs = Knobs::of(&model).map_err(|fault| Refusal::bad(fault.to_string(), Some("model")))?;
         Ok(Self {
             operation,
-            model: model.to_owned(),
+            model,
             stream: is_true(&value["stream"]),
             include_usage: value["stream_options"]["include_usage"] == Value::Bool(true),
             seed: seed(operation, &knobs.reported, &value, mix),
@@ -173,6 +173,25 @@ fn form(body: &Bytes) -> Value {
         fields.insert(name.to_owned(), Value::String(value.trim_end_matches("\r\n").to_owned()));
     }
     Value::Object(fields)
+}
+
+/// A path segment without its percent codes; clients write `@` and `=` either way.
+fn decoded(segment: &str) -> String {
+    let mut parts = segment.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            None => {
+                bytes.push(b'%');
+                bytes.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `true` in JSON, or in a form's text.

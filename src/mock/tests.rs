@@ -217,9 +217,23 @@ fn anthropic_counts_cached_input_apart() {
 #[test]
 fn azure_takes_the_deployment_for_the_model() {
     let mock = mock();
-    let path = "/openai/deployments/gpt-4o@out=4/chat/completions?api-version=2024-10-21";
-    assert_eq!(post(&mock, path, &chat("ignored", &json!({}))).json()["model"], "gpt-4o");
-    assert_eq!(settled(&mock).usage.output_tokens, 4);
+    for deployment in ["gpt-4o@out=4", "gpt-4o%40out%3D4"] {
+        let path = format!("/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21");
+        assert_eq!(post(&mock, &path, &chat("ignored", &json!({}))).json()["model"], "gpt-4o");
+        assert_eq!(settled(&mock).usage.output_tokens, 4);
+    }
+}
+
+#[test]
+fn pictures_and_sound_report_what_the_real_endpoints_do() {
+    let mock = mock();
+    let usage = |path: &str, body: Value| post(&mock, path, &body).json()["usage"].clone();
+    let picture = json!({"model": "gpt-image-1", "prompt": "a red house", "n": 2});
+    assert_eq!(usage("/v1/images/generations", picture)["output_tokens"], 2112);
+    let older = json!({"model": "dall-e-3", "prompt": "a red house"});
+    assert_eq!(usage("/v1/images/generations", older), Value::Null);
+    let speech = post(&mock, "/v1/audio/speech", &json!({"model": "tts-1", "input": "grüezi"}));
+    assert_eq!((speech.body.len(), settled(&mock).usage.characters), (4096, 6));
 }
 
 #[test]
@@ -327,13 +341,14 @@ fn events(text: &str) -> Vec<Value> {
 
 /// The last entry, once it is closed.
 fn settled(mock: &MockHandle) -> Served {
-    loop {
+    for _ in 0..10_000_000 {
         let last = mock.served().pop().unwrap();
         if last.end != End::Open {
             return last;
         }
         std::thread::yield_now();
     }
+    panic!("the last answer never ended")
 }
 
 struct Heard {
