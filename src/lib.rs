@@ -12,6 +12,7 @@
 //! ```
 
 pub mod admin;
+pub mod app;
 pub mod base;
 pub mod budget;
 pub mod cache;
@@ -25,6 +26,7 @@ pub mod mock;
 pub mod pricing;
 pub mod proxy;
 pub mod routing;
+pub mod server;
 pub mod signals;
 pub mod store;
 pub mod telemetry;

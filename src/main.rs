@@ -1,3 +1,10 @@
 //! The `tollgate` command: parse, dispatch, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    tollgate::cli::run().into()
+}

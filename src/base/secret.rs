@@ -40,6 +40,9 @@ impl<'de> Deserialize<'de> for Secret {
 /// `${ENV}` or `file:PATH`, which the loader replaces by what it refers to.
 pub const SECRET_FORMAT: &str = "tollgate-secret";
 
+/// The JSON Schema `format` of text in which the config loader replaces each `${ENV}`.
+pub const REFERRING_FORMAT: &str = "tollgate-referring-text";
+
 impl JsonSchema for Secret {
     fn schema_name() -> std::borrow::Cow<'static, str> {
         "Secret".into()

@@ -1,7 +1,7 @@
 //! A `budgets:` entry of the config: values and defaults only.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::units::{Percent, Usd};
 
@@ -46,7 +46,7 @@ pub enum Every {
 }
 
 /// What a spent budget does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenSpent {
     /// Refuse with 402 before any upstream is asked.
@@ -57,7 +57,7 @@ pub enum WhenSpent {
 }
 
 /// What a USD budget does with a model of unknown price. (A price to use instead can be given in `prices:`.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unpriced {
     /// Refuse with 403 `model_unpriced`: an unknown price cannot be held to a limit.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::units::{Size, Span};
 use crate::budget::section::BudgetSection;
@@ -186,7 +186,7 @@ impl Default for ServerSection {
 
 /// What happens to paths that no dialect knows, when the caller has a budget. (Callers without a budget are
 /// forwarded and recorded as unmetered.)
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Unmetered {
     /// Forward, and record as unmetered.

@@ -1,1 +1,31 @@
 //! Floor 1, rules: the wire formats, known in order to READ them. Pure: bytes in, facts out.
+
+pub mod decode;
+pub mod error;
+pub mod meter;
+pub mod outline;
+pub mod path;
+pub mod request;
+pub mod splice;
+pub mod sse;
+pub mod unask;
+
+mod ceiling;
+#[cfg(test)]
+mod corpus;
+mod facts;
+mod fields;
+mod image;
+mod kept;
+mod members;
+mod multipart;
+mod read_chat;
+mod read_media;
+mod read_messages;
+mod read_responses;
+mod routes;
+#[cfg(test)]
+mod slices;
+mod unask_chunk;
+mod usage_anthropic;
+mod usage_openai;

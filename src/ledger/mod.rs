@@ -1,3 +1,10 @@
 //! Floor 3: the journal that survives, the writer that settles it, the reports that read it.
 
+pub mod books;
+pub mod journal;
+#[cfg(test)]
+mod kill_tests;
+pub mod recovery;
+pub mod report;
 pub mod section;
+pub mod writer;

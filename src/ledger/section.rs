@@ -1,7 +1,7 @@
 //! The `ledger:` section of the config: values and defaults only.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::units::Size;
 
@@ -23,7 +23,7 @@ impl Default for LedgerSection {
 }
 
 /// What a record must survive.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
     /// The end of the process (`kill -9`).

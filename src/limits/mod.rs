@@ -1,3 +1,12 @@
 //! Floor 3: how fast a caller may ask. Requests, tokens, concurrency.
 
+mod admission;
+mod bucket;
+mod limiter;
+mod rate;
 pub mod section;
+mod standing;
+
+pub use admission::{Admission, admit};
+pub use limiter::{LimitHit, LimitKind, Limiter, LimiterBook};
+pub use standing::{Meter, Standing, reset_text};

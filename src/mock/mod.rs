@@ -1,1 +1,28 @@
-//! Floor 4: a scriptable fake upstream, for tests and for trying a config.
+//! A scriptable fake upstream: answers like `OpenAI` and Anthropic, with faults chosen by the model name
+//! (docs/MOCK.md). For our tests and for users who try their config; never in the way of real traffic.
+
+mod answer;
+mod anthropic;
+mod ask;
+mod body;
+mod chat;
+mod completions;
+mod embeddings;
+mod encode;
+mod fault;
+mod knobs;
+mod media;
+mod other;
+mod plan;
+mod responses;
+mod sample;
+mod served;
+mod server;
+mod service;
+mod wire;
+
+pub use served::{End, Served, Totals};
+pub use server::{Mock, MockConfig, MockHandle};
+
+#[cfg(test)]
+mod tests;

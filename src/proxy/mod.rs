@@ -1,1 +1,55 @@
-//! Floor 4, the data door: THE REQUEST.
+//! Floor 4, the data door: THE REQUEST. `walk` reads like the line in docs/ARCHITECTURE.md.
+//!
+//! ```text
+//! begin -> identify -> decode -> admit -> recall -> forward -> relay -> settle
+//! ```
+
+mod admit;
+mod begin;
+mod body;
+mod decode;
+pub mod error;
+mod exchange;
+mod fill;
+mod forward;
+mod headers;
+mod identify;
+pub mod policy;
+mod recall;
+mod relay;
+mod report;
+mod request;
+mod settle;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use body::Outgoing;
+pub use policy::{Account, Bounds, Door, Policy, Station};
+
+use error::Refusal;
+use exchange::Exchange;
+use relay::Answer;
+
+/// Serves one request: never fails, always leaves exactly one record.
+pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<Outgoing> {
+    let (mut exchange, asked) = begin::begin(station, request);
+    match walk(&mut exchange, asked, station).await {
+        Ok(answer) => relay::relay(exchange, answer),
+        Err(refusal) => relay::refuse(exchange, &refusal),
+    }
+}
+
+async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> Result<Answer, Refusal> {
+    x.enter()?;
+    if let Err(refusal) = identify::identify(x, asked.headers()) {
+        decode::drain(&mut asked).await;
+        return Err(refusal);
+    }
+    let request = decode::decode(x, asked).await?;
+    admit::admit(x, &request)?;
+    match recall::recall(x, &request).await? {
+        recall::Recalled::Answer(answer) => Ok(answer),
+        recall::Recalled::Ask => forward::forward(x, request, &station.client).await,
+    }
+}

@@ -1,7 +1,7 @@
 //! The `routes:` section of the config: values and defaults only.
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Which upstreams serve a model name. The first route whose pattern fits is taken; a model that no
 /// route names goes to the first upstream of the path's dialect.
@@ -33,7 +33,7 @@ pub struct TargetSection {
 
 /// How a route chooses among its targets. Either way the others are tried, in order, when one fails
 /// before its first byte.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Pick {
     /// The first that answers.

@@ -1,3 +1,20 @@
 //! Floor 3: traces, metrics and logs, from one record per request.
 
+mod export;
+pub mod finished;
+mod hub;
+mod instruments;
+mod line;
+mod lines;
+mod logs;
+mod measure;
 pub mod section;
+mod spans;
+mod told;
+
+pub use finished::{Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
+pub use hub::{BudgetGauge, LedgerStatus, Signals, SignalsFault};
+pub use instruments::Active;
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
+use crate::base::secret::REFERRING_FORMAT;
 use crate::base::units::Span;
 
 /// Traces and metrics to a collector. Prometheus is always on the admin listener.
@@ -16,6 +17,7 @@ pub struct TelemetrySection {
     /// are appended. Without it nothing is exported.
     pub otlp_endpoint: Option<String>,
     /// Headers for the receiver. Values may be `${ENV}`.
+    #[schemars(extend("additionalProperties" = { "type": "string", "format": REFERRING_FORMAT }))]
     pub otlp_headers: IndexMap<String, String>,
     /// Share of requests whose trace is kept when the caller did not decide, 0 to 1. Errors are always kept.
     pub sample_ratio: f64,
@@ -59,7 +61,7 @@ impl Default for LogSection {
 }
 
 /// How a log line looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `pretty` on a terminal, `json` otherwise.

@@ -58,6 +58,12 @@ impl Outcome {
             Self::Failed => "failed",
         }
     }
+
+    /// The outcome that `word` names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
+    }
 }
 
 /// What the cache did for a request.
@@ -78,6 +84,9 @@ pub enum CacheResult {
 }
 
 impl CacheResult {
+    /// Every result, for tables of metrics and tests.
+    pub const ALL: [Self; 5] = [Self::Off, Self::Miss, Self::Hit, Self::Bypass, Self::Coalesced];
+
     /// The word in headers, the ledger and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +97,12 @@ impl CacheResult {
             Self::Bypass => "bypass",
             Self::Coalesced => "coalesced",
         }
+    }
+
+    /// The result that `word` names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|result| result.as_str() == word)
     }
 }
 

@@ -1,3 +1,6 @@
 //! Floor 2, edge to upstreams: the HTTP client, addressing and auth per upstream kind.
 
+pub mod address;
+pub mod client;
+pub mod endpoint;
 pub mod section;

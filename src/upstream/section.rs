@@ -2,9 +2,9 @@
 
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::base::secret::Secret;
+use crate::base::secret::{REFERRING_FORMAT, Secret};
 use crate::base::units::Span;
 
 /// One endpoint that answers.
@@ -28,6 +28,7 @@ pub struct UpstreamSection {
     pub api_version: Option<String>,
     /// Headers added to every request, replacing the client's of the same name. Values may be `${ENV}`.
     #[serde(default)]
+    #[schemars(extend("additionalProperties" = { "type": "string", "format": REFERRING_FORMAT }))]
     pub headers: IndexMap<String, String>,
     /// Whether to ask for usage on streams whose client did not.
     #[serde(default)]
@@ -71,7 +72,7 @@ pub enum AuthStyle {
 }
 
 /// What to do about stream usage that the client did not ask for (DESIGN, decision 2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamUsage {
     /// Ask for it and take the effects out of the answer again.

@@ -1,0 +1,10 @@
+//! Wiring: turns a config into running services. The only room that knows which concrete store is in use.
+
+mod admin_api;
+mod assemble;
+mod reload;
+mod running;
+
+pub use assemble::{AssemblyFault, catalogue};
+pub use reload::{ReloadState, Reloader};
+pub use running::{Running, StartFault, pepper_path, start};

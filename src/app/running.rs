@@ -1,0 +1,240 @@
+//! Starts everything in order, and stops it in the opposite one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::admin_api::{self, AdminView};
+use super::assemble::{AssemblyFault, Lasting, assemble};
+use super::reload::Reloader;
+use crate::base::chance::Chance;
+use crate::base::clock::{Clock, Timestamp};
+use crate::base::live::Live;
+use crate::budget::{Book, Budget, Need, Scope as BudgetScope};
+use crate::cache::Cache;
+use crate::config::settings::Settings;
+use crate::identity::{Pepper, PepperFault};
+use crate::ledger::books::Books;
+use crate::ledger::journal::{Journal, JournalFault};
+use crate::ledger::recovery::recover;
+use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
+use crate::limits::LimiterBook;
+use crate::proxy::{Door, Station};
+use crate::server::{self, Listening, Workers};
+use crate::signals::{LedgerStatus, Signals, SignalsFault};
+use crate::store::ledger::{LedgerReader as _, LedgerStore as _, Scope, StoreFault};
+use crate::store::sqlite::SqliteLedger;
+use crate::tokens::CountingPool;
+use crate::upstream::client::{Client, TlsFault, tls_config};
+
+/// Why the gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// The config reads well but cannot be put to work.
+    #[error(transparent)]
+    Assembly(#[from] AssemblyFault),
+    /// The pepper file.
+    #[error(transparent)]
+    Pepper(#[from] PepperFault),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalFault),
+    /// The ledger.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// Traces, metrics or logs.
+    #[error(transparent)]
+    Signals(#[from] SignalsFault),
+    /// TLS towards upstreams.
+    #[error(transparent)]
+    Tls(#[from] TlsFault),
+    /// The data listener's certificate.
+    #[error("{0}")]
+    Certificate(String),
+    /// A listener's address.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// The address as configured.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A thread or a file.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A running gateway.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the data listener was bound.
+    pub data: SocketAddr,
+    /// Where the admin listener was bound.
+    pub admin: SocketAddr,
+    door: Arc<Door>,
+    reloader: Arc<Reloader>,
+    stop: watch::Sender<bool>,
+    workers: Workers,
+    admin_thread: thread::JoinHandle<()>,
+    writer: WriterHandle,
+}
+
+/// Starts a gateway. `config` is the file that reloads read again.
+///
+/// # Errors
+/// When any part cannot start; what was started by then stops again.
+pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<Running, StartFault> {
+    let clock = Clock::system();
+    let chance = Chance::from_system();
+    let signals = Arc::new(Signals::start(&settings.telemetry, &settings.log, &chance)?);
+    let journal = Arc::new(Journal::open(&settings.data_dir, &settings.ledger)?);
+    let mut store = SqliteLedger::open(&settings.data_dir)?;
+    let recovered = recover(&journal, store.checkpoint()?)?;
+    if recovered.interrupted > 0 {
+        tracing::warn!(
+            requests = recovered.interrupted,
+            cost_usd = %recovered.cost,
+            "requests were under way when the last process ended; they are charged at their reservation"
+        );
+    }
+    let pepper = Pepper::load_or_create(&pepper_path(&settings.data_dir))?;
+    let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
+    let policy = assemble(settings, &lasting, 1)?;
+    rebuild(&settings.data_dir, &lasting.budgets.all(), clock.now())?;
+    let writer = writer::start(Arc::clone(&journal), Box::new(store))?;
+    let door = Arc::new(Door {
+        live: Live::new(policy),
+        cache: Cache::new(&settings.cache, clock.clone()),
+        counting: CountingPool::start(COUNTING_THREADS, COUNTING_QUEUE)?,
+        body_memory: Arc::new(Semaphore::new(body_permits(settings))),
+        at_work: AtomicU32::new(0),
+        draining: AtomicBool::new(false),
+        signals: Arc::clone(&signals),
+        journal,
+        clock,
+        chance,
+    });
+    let (stop, stopped) = watch::channel(false);
+    let tls = tls_config()?;
+    let listening = listening(settings)?;
+    let scheme = if listening.tls.is_some() { "https" } else { "http" };
+    let station = || Station { door: Arc::clone(&door), client: Client::new(Arc::clone(&tls)), scheme };
+    let workers = server::start(&listening, &stopped, station)
+        .map_err(|error| StartFault::Listen { address: settings.listen.clone(), error })?;
+    let reloader = Arc::new(Reloader::new(config, Arc::clone(&door), Arc::clone(&lasting), fingerprint));
+    let view = AdminView {
+        door: Arc::clone(&door),
+        lasting,
+        reloader: Arc::clone(&reloader),
+        data_dir: settings.data_dir.clone(),
+    };
+    let (admin, admin_thread) = admin_api::serve(settings, view, ledger_status(writer.watcher()), stopped)?;
+    Ok(Running { data: workers.address, admin, door, reloader, stop, workers, admin_thread, writer })
+}
+
+impl Running {
+    /// Reads the config again; a bad file changes nothing.
+    pub fn reload(&self) {
+        self.reloader.reload();
+    }
+
+    /// The part that reads the config again, for watchers.
+    #[must_use]
+    pub fn reloader(&self) -> Arc<Reloader> {
+        Arc::clone(&self.reloader)
+    }
+
+    /// Stops in order: no new requests, the ones at work finish, counts and records settle.
+    pub fn stop(self) {
+        self.door.draining.store(true, Ordering::Release);
+        // nobody listens any more only if every worker died, which joining will tell
+        let _ = self.stop.send(true);
+        self.workers.join();
+        self.door.counting.close();
+        if self.admin_thread.join().is_err() {
+            tracing::error!("the admin thread panicked");
+        }
+        let status = self.writer.stop();
+        if let Some(error) = status.last_error {
+            tracing::error!(error, "the ledger could not be written; the journal keeps the records");
+        }
+        self.door.signals.flush_and_stop(FLUSH_AT_MOST);
+    }
+}
+
+/// The writer's state as metrics show it.
+fn ledger_status(watcher: WriterWatcher) -> impl Fn() -> LedgerStatus + Send + Sync + 'static {
+    move || {
+        let status = watcher.status();
+        LedgerStatus { lag: status.lag_bytes, written: status.rows_written, failed: status.failures }
+    }
+}
+
+/// Where the pepper lives.
+#[must_use]
+pub fn pepper_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("pepper")
+}
+
+/// Two: counting is rare, and the workers need the cores.
+const COUNTING_THREADS: usize = 2;
+/// Jobs hold a request's body each; beyond this, counts are rough.
+const COUNTING_QUEUE: usize = 1_024;
+const FLUSH_AT_MOST: Duration = Duration::from_secs(5);
+
+fn body_permits(settings: &Settings) -> usize {
+    let kib = settings.server.max_body_total.0.div_ceil(1024);
+    usize::try_from(kib).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
+fn listening(settings: &Settings) -> Result<Listening, StartFault> {
+    let tls = match &settings.tls {
+        None => None,
+        Some(tls) => {
+            let (cert, key) = (std::fs::read(&tls.cert)?, std::fs::read(&tls.key)?);
+            Some(server::tls_config(&cert, &key).map_err(StartFault::Certificate)?)
+        }
+    };
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    Ok(Listening {
+        address: address(&settings.listen)?,
+        tls,
+        workers: settings.workers.map_or(cores, std::num::NonZeroUsize::get),
+        max_connections: usize::try_from(settings.server.max_connections).unwrap_or(usize::MAX),
+        header_timeout: settings.server.header_timeout.0,
+        grace: settings.server.shutdown_grace.0,
+    })
+}
+
+/// An address as configured; names such as `localhost:4000` are resolved.
+pub(super) fn address(text: &str) -> Result<SocketAddr, StartFault> {
+    use std::net::ToSocketAddrs as _;
+    let fault = |error| StartFault::Listen { address: text.into(), error };
+    let mut found = text.to_socket_addrs().map_err(fault)?;
+    found.next().ok_or_else(|| fault(io::Error::from(io::ErrorKind::AddrNotAvailable)))
+}
+
+/// Sets every budget to what the ledger says was spent in its window: by assignment, never by addition.
+fn rebuild(data_dir: &Path, budgets: &[Arc<Budget>], now: Timestamp) -> Result<(), StoreFault> {
+    if budgets.is_empty() {
+        return Ok(());
+    }
+    let mut books = Books::open(data_dir)?;
+    for budget in budgets {
+        let spec = budget.spec();
+        let scope = match &spec.scope {
+            BudgetScope::Team(team) => Scope::Team(team),
+            BudgetScope::Key(team, key) => Scope::Key { team, key },
+        };
+        let since = budget.state(now).window.start;
+        let spent = books.spent_since(scope, since)?;
+        budget.assign(Need { cost: spent.cost, tokens: spent.tokens }, now);
+    }
+    Ok(())
+}

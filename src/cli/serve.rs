@@ -1,0 +1,110 @@
+//! `tollgate serve`: runs the gateway until it is told to stop.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::out::{Exit, note};
+use super::place::{ConfigArg, load};
+use crate::app::{self, Running};
+use crate::config::watch;
+
+/// Run the gateway.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "SIGHUP or a change of the file reloads the config. SIGTERM and Ctrl-C stop in order; \
+                        a second one stops at once."
+)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    place: ConfigArg,
+}
+
+/// Serves until a stop signal.
+#[must_use]
+pub fn run(args: &ServeArgs) -> Exit {
+    let path = &args.place.config;
+    let loaded = match load(path) {
+        Ok(loaded) => loaded,
+        Err(exit) => return exit,
+    };
+    for warning in &loaded.warnings {
+        note(&format!("{}:{warning}", path.display()));
+    }
+    if loaded.settings.open {
+        note("warning: `open: true`: everyone on this machine may spend; for local development only");
+    }
+    let running = match app::start(&loaded.settings, path.clone(), &loaded.fingerprint) {
+        Ok(running) => running,
+        Err(fault) => {
+            note(&format!("tollgate cannot start: {fault}"));
+            return Exit::Failed;
+        }
+    };
+    note(&format!(
+        "tollgate {} listens on {}, admin on {}",
+        env!("CARGO_PKG_VERSION"),
+        running.data,
+        running.admin
+    ));
+    let reloader = running.reloader();
+    // a watcher that cannot start leaves SIGHUP, which always works
+    let watched = watch::watch(path, move || reloader.reload());
+    if let Err(fault) = &watched {
+        note(&format!("the config file is not watched ({fault}); send SIGHUP to reload"));
+    }
+    let waited = wait(&running);
+    drop(watched);
+    running.stop();
+    waited
+}
+
+/// Waits for a stop signal; reloads on SIGHUP meanwhile. A second stop signal ends the process at once.
+fn wait(running: &Running) -> Exit {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(fault) => {
+            note(&format!("tollgate cannot wait for signals: {fault}"));
+            return Exit::Failed;
+        }
+    };
+    let waited = runtime.block_on(async {
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => running.reload(),
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        std::io::Result::Ok(())
+    });
+    match waited {
+        Ok(()) => {
+            note("stopping: no new requests, the ones at work may finish; again to stop at once");
+            std::thread::spawn(second_signal_ends);
+            Exit::Ok
+        }
+        Err(fault) => {
+            note(&format!("signals cannot be received: {fault}"));
+            Exit::Failed
+        }
+    }
+}
+
+/// What was written to the journal is safe; the next start settles it.
+fn second_signal_ends() {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let received: std::io::Result<()> = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    });
+    if received.is_ok() {
+        std::process::exit(130);
+    }
+}

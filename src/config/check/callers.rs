@@ -1,0 +1,193 @@
+//! Checks of teams, keys, budgets and limits.
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::Checker;
+use crate::base::clock::Clock;
+use crate::budget::section::BudgetSection;
+use crate::config::report::KeyPath;
+use crate::config::settings::{KeySection, Settings, TeamSection};
+
+pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
+    let teams = KeyPath::top("teams");
+    if settings.teams.is_empty() && !settings.open && !checker.meant(&KeyPath::default(), &["teams", "open"])
+    {
+        let hint =
+            "add a team with a key (`tollgate keys new TEAM/NAME`), or `open: true` to try it out alone";
+        checker.error(&teams, "there is no team, so nobody may ask", hint);
+    }
+    let mut proofs = HashMap::new();
+    for (name, section) in &settings.teams {
+        let path = teams.key(name);
+        checker.name(&path, name);
+        team(&path, section, settings.open, checker);
+        for (index, key) in section.keys.iter().enumerate() {
+            same_proof(&path.key("keys").item(index), key, &mut proofs, checker);
+        }
+    }
+}
+
+fn team(path: &KeyPath, section: &TeamSection, open: bool, checker: &mut Checker<'_>) {
+    if section.keys.is_empty() && !open && !checker.meant(path, &["keys"]) {
+        checker.warning(
+            path,
+            "the team has no key, so nobody asks for it",
+            "`tollgate keys new TEAM/NAME` makes one",
+        );
+    }
+    if let Some(models) = &section.models {
+        checker.patterns(&path.key("models"), models);
+    }
+    expiry(&path.key("expires"), section.expires.as_deref(), checker);
+    budgets(&path.key("budgets"), &section.budgets, checker);
+    if let Some(cache) = &section.cache {
+        checker.not_zero(&path.key("cache").key("ttl"), cache.ttl.0.is_zero());
+    }
+    let mut names = HashMap::new();
+    for (index, section) in section.keys.iter().enumerate() {
+        let path = path.key("keys").item(index);
+        key(&path, section, checker);
+        if let Some(first) = names.insert(section.name.as_str(), index) {
+            let message = format!("keys[{first}] of this team has this name");
+            checker.error(&path.key("name"), message, "give each key of a team its own name");
+        }
+    }
+}
+
+fn key(path: &KeyPath, section: &KeySection, checker: &mut Checker<'_>) {
+    checker.name(&path.key("name"), &section.name);
+    match (&section.hash, &section.key) {
+        (Some(_), Some(_)) => checker.error(&path.key("hash"), "there is a `key` too", "keep one of the two"),
+        (None, None) if checker.meant(path, &["hash", "key"]) => {}
+        (None, None) => checker.error(path, "has neither `hash` nor `key`", ONE_PROOF),
+        (Some(hash), None) if !is_hash(hash) => {
+            let message = "not a key's hash: `hmac-sha256:` and 64 hex digits";
+            checker.error(&path.key("hash"), message, ONE_PROOF);
+        }
+        (None, Some(key)) if key.expose().len() < SHORTEST_KEY => {
+            let message = format!("the key has fewer than {SHORTEST_KEY} characters: it can be guessed");
+            checker.warning(&path.key("key"), message, "`tollgate keys new TEAM/NAME` makes a good one");
+        }
+        (Some(_), None) | (None, Some(_)) => {}
+    }
+    if let Some(models) = &section.models {
+        checker.patterns(&path.key("models"), models);
+    }
+    expiry(&path.key("expires"), section.expires.as_deref(), checker);
+    budgets(&path.key("budgets"), &section.budgets, checker);
+}
+
+fn is_hash(text: &str) -> bool {
+    let digits = text.strip_prefix("hmac-sha256:");
+    digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Two entries for one key would leave it to chance whose request it is.
+fn same_proof(
+    path: &KeyPath,
+    key: &KeySection,
+    seen: &mut HashMap<String, KeyPath>,
+    checker: &mut Checker<'_>,
+) {
+    let (word, proof) = match (&key.hash, &key.key) {
+        (Some(hash), None) => ("hash", hash.to_ascii_lowercase()),
+        // hashed, so that no second copy of a key lies in memory
+        (None, Some(key)) => ("key", blake3::hash(key.expose().as_bytes()).to_hex().to_string()),
+        _ => return,
+    };
+    match seen.get(&proof) {
+        Some(first) => {
+            let message = format!("this is the same key as {first}");
+            checker.error(&path.key(word), message, "give each caller a key of its own");
+        }
+        None => {
+            seen.insert(proof, path.clone());
+        }
+    }
+}
+
+fn expiry(path: &KeyPath, text: Option<&str>, checker: &mut Checker<'_>) {
+    let Some(text) = text else { return };
+    match last_second(text) {
+        None => {
+            let message = "not a date or an instant with its zone";
+            checker.error(path, message, "`2027-01-31` (through its end, UTC) or `2027-01-31T18:00:00Z`");
+        }
+        Some(second) if second < Clock::system().now().as_secs() => {
+            checker.warning(path, "has passed: nothing is accepted any more", "remove it, or what it ends");
+        }
+        Some(_) => {}
+    }
+}
+
+/// The last second of validity, since the epoch.
+fn last_second(text: &str) -> Option<i64> {
+    let is_date = text.len() == "2027-01-31".len();
+    if is_date {
+        let end = text.parse::<Date>().ok()?.tomorrow().ok()?;
+        return Some(end.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second() - 1);
+    }
+    text.parse::<jiff::Timestamp>().ok().map(|instant| instant.as_second())
+}
+
+fn budgets(path: &KeyPath, sections: &[BudgetSection], checker: &mut Checker<'_>) {
+    for (index, section) in sections.iter().enumerate() {
+        let path = path.item(index);
+        match (section.limit_usd, section.limit_tokens) {
+            (Some(_), Some(_)) => {
+                let message = "there is `limit_tokens` too";
+                checker.error(&path.key("limit_usd"), message, "write two budgets: each holds alone");
+            }
+            (None, None) if checker.meant(&path, &["limit_usd", "limit_tokens"]) => {}
+            (None, None) => checker.error(&path, "has no limit", "add `limit_usd` or `limit_tokens`"),
+            (Some(usd), None) => nothing_allowed(&path.key("limit_usd"), usd.0.as_nanos() == 0, checker),
+            (None, Some(tokens)) => nothing_allowed(&path.key("limit_tokens"), tokens == 0, checker),
+        }
+        if TimeZone::get(&section.time_zone).is_err() {
+            let hint = "an IANA name such as `UTC`, `Europe/Berlin`, `America/New_York`";
+            checker.error(&path.key("time_zone"), "not a time zone known on this machine", hint);
+        }
+        let path = path.key("warn_at");
+        if !section.warn_at.is_sorted_by(|a, b| a < b) && !checker.is_wrong(&path) {
+            let message = "must rise, without repetition";
+            checker.error(&path, message, "e.g. `[75%, 90%]`; `[]` to never warn");
+        }
+    }
+}
+
+fn nothing_allowed(path: &KeyPath, is_zero: bool, checker: &mut Checker<'_>) {
+    if is_zero {
+        let hint = "to shut someone out, remove the key or let it expire";
+        checker.error(path, "a limit of 0 refuses everything", hint);
+    }
+}
+
+const ONE_PROOF: &str = "`tollgate keys new TEAM/NAME` prints a line with the hash; or `key: \"${NAME}\"`";
+/// 16 characters of base 32 are 80 bits: beyond guessing over a network.
+const SHORTEST_KEY: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_valid_through_its_end() {
+        assert_eq!(last_second("1970-01-01"), Some(86_399));
+        assert_eq!(last_second("1970-01-01T00:00:05Z"), Some(5));
+        assert_eq!(last_second("1970-01-01T01:00:05+01:00"), Some(5));
+        for bad in ["", "tomorrow", "2027-13-01", "2027-02-30", "2027-01-31T00:00:00", "31.01.2027"] {
+            assert_eq!(last_second(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_hash_is_what_the_command_prints() {
+        assert!(is_hash(&format!("hmac-sha256:{}", "0aF".repeat(22).split_at(64).0)));
+        for bad in ["", "hmac-sha256:", "hmac-sha256:zz", "sha256:00"] {
+            assert!(!is_hash(bad), "{bad}");
+        }
+    }
+}

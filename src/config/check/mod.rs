@@ -1,0 +1,81 @@
+//! What a form cannot say: names that must exist, numbers that must agree, addresses that must be addresses.
+
+mod callers;
+mod doors;
+mod roads;
+mod signals;
+#[cfg(test)]
+mod tests;
+
+use super::report::{KeyPath, Report};
+use super::settings::Settings;
+use super::suggest::did_you_mean;
+use super::tree::Node;
+
+/// Checks settings that fit their form; `root` knows the lines.
+pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
+    let mut checker = Checker { root, report };
+    doors::check(settings, &mut checker);
+    roads::check(settings, &mut checker);
+    callers::check(settings, &mut checker);
+    signals::check(settings, &mut checker);
+}
+
+struct Checker<'a> {
+    root: &'a Node,
+    report: &'a mut Report,
+}
+
+impl Checker<'_> {
+    fn error(&mut self, path: &KeyPath, message: impl Into<String>, hint: &str) {
+        self.report.error(self.root.spot_of(path), path, message, hint);
+    }
+
+    fn warning(&mut self, path: &KeyPath, message: impl Into<String>, hint: &str) {
+        self.report.warning(self.root.spot_of(path), path, message, hint);
+    }
+
+    /// Whether the value at `path`, or part of it, has a fault already.
+    fn is_wrong(&self, path: &KeyPath) -> bool {
+        self.report.blames(path)
+    }
+
+    /// Whether one of `keys` was meant to be below `path`, with a value or a name that is at fault.
+    fn meant(&self, path: &KeyPath, keys: &[&str]) -> bool {
+        self.report.blamed_keys(path).any(|wrong| did_you_mean(wrong, keys).is_some())
+    }
+
+    /// A name that becomes a label, a header and an argument: 1 to 64 of letters, digits, `.`, `_`, `-`.
+    fn name(&mut self, path: &KeyPath, name: &str) {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
+            self.error(path, "this name cannot be used", "1 to 64 of letters, digits, `.`, `_` and `-`");
+        }
+    }
+
+    /// Patterns of model names: some, and none empty.
+    fn patterns(&mut self, path: &KeyPath, patterns: &[String]) {
+        if patterns.is_empty() {
+            self.error(path, "no model is named", "name models or patterns, e.g. `[gpt-4o, \"gpt-4*\"]`");
+        }
+        for (index, _) in patterns.iter().enumerate().filter(|(_, pattern)| pattern.trim().is_empty()) {
+            self.error(&path.item(index), "an empty model name fits nothing", "`*` fits every model");
+        }
+    }
+
+    /// A number or size that must not be nothing.
+    fn not_zero(&mut self, path: &KeyPath, is_zero: bool) {
+        if is_zero {
+            self.error(path, "must be more than 0", "remove the key to get its default");
+        }
+    }
+}
+
+/// A hint that lists what exists, or the one that was meant.
+fn known(written: &str, names: &[&str]) -> String {
+    match did_you_mean(written, names) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if names.len() <= 12 => format!("there are {}", super::suggest::one_of(names)),
+        None => format!("none of the {} names here is like it", names.len()),
+    }
+}

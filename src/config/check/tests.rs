@@ -1,0 +1,94 @@
+use crate::config::trial::{SMALL, environment, load_text, wrong};
+use crate::config::{Severity, load};
+
+#[test]
+fn an_open_door_to_the_street_is_refused() {
+    let upstreams = "upstreams: { a: { base_url: \"https://a.test\" } }\n";
+    let street = wrong(&format!("{upstreams}listen: 0.0.0.0:4000\nopen: true\n"));
+    assert_eq!(street, ["3:7 open: `open: true` serves anyone who reaches 0.0.0.0:4000"]);
+    assert_eq!(wrong(upstreams), ["1:1 teams: there is no team, so nobody may ask"]);
+    let same = wrong(&format!("{SMALL}listen: 127.0.0.1:4001\n"));
+    assert_eq!(same, ["1:1 admin.listen: the data listener has this address"]);
+    let admin = load_text(format!("{SMALL}admin: {{ listen: \"0.0.0.0:4001\" }}\n")).unwrap();
+    assert_eq!(admin.warnings[0].severity, Severity::Warning);
+}
+
+#[test]
+fn a_certificate_is_read_and_must_fit_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    file("cert.pem", &own.cert.pem());
+    file("key.pem", &own.signing_key.serialize_pem());
+    file("other.pem", &other.signing_key.serialize_pem());
+    file("empty.pem", "");
+    let faults = |cert: &str, key: &str| -> Vec<String> {
+        file("c.yaml", &format!("{SMALL}tls: {{ cert: {cert}, key: {key} }}\n"));
+        let loaded = load(&folder.path().join("c.yaml"), &environment);
+        loaded.err().map(|faults| faults.found().iter().map(|f| f.path.clone()).collect()).unwrap_or_default()
+    };
+    let none: Vec<String> = Vec::new();
+    assert_eq!(faults("cert.pem", "key.pem"), none);
+    assert_eq!(faults("cert.pem", "other.pem"), ["tls"]);
+    assert_eq!(faults("absent.pem", "empty.pem"), ["tls.cert", "tls.key"]);
+    assert_eq!(faults("empty.pem", "cert.pem"), ["tls.cert", "tls.key"]);
+}
+
+#[test]
+fn a_route_leads_somewhere() {
+    let found = wrong(&format!(
+        "{SMALL}routes:\n  - {{ models: [], to: [] }}\n  - {{ models: [\"\"], to: [{{ upstream: a, weight: 0 }}], pick: weighted }}\n"
+    ));
+    let expected = [
+        "4:7 routes[0].models: no model is named",
+        "4:19 routes[0].to: the route leads nowhere",
+        "5:16 routes[1].models[0]: an empty model name fits nothing",
+        "5:21 routes[1].to: all weights are 0",
+    ];
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_budget_has_one_limit_and_a_key_one_proof() {
+    let found = wrong(&format!(
+        "{SMALL}teams:\n  t:\n    keys: [{{ name: a }}, {{ name: b, hash: x, key: \"${{KEY}}\" }}]\n    \
+         budgets: [{{ every: day }}, {{ limit_usd: 1, limit_tokens: 1, every: day }}, {{ limit_tokens: 0, every: day }}]\n"
+    ));
+    let messages: Vec<_> = found.iter().map(|fault| fault.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "teams.t.keys[0]: has neither `hash` nor `key`",
+        "teams.t.keys[1].hash: there is a `key` too",
+        "teams.t.budgets[0]: has no limit",
+        "teams.t.budgets[1].limit_usd: there is `limit_tokens` too",
+        "teams.t.budgets[2].limit_tokens: a limit of 0 refuses everything",
+    ];
+    assert_eq!(messages, expected);
+}
+
+#[test]
+fn what_deserves_a_look_is_warned_of_and_loads() {
+    let text = format!(
+        "{SMALL}teams: {{ t: {{ expires: 2001-01-01, keys: [{{ name: a, key: \"${{SHORT}}\" }}] }} }}\n"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.yaml");
+    std::fs::write(&path, text).unwrap();
+    let loaded = load(&path, &|_| Some("short".to_owned())).map_err(|faults| faults.to_string()).unwrap();
+    let paths: Vec<_> = loaded.warnings.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(paths, ["teams.t.expires", "teams.t.keys[0].key"]);
+}
+
+#[test]
+fn headers_are_such_as_can_be_sent() {
+    let headers = "{ \"b c\": x, host: h, x-fine: \"\u{e9}\", api-key: \"k\", authorization: \"Bearer ${KEY}\", x-n: 5 }";
+    let text =
+        format!("upstreams: {{ a: {{ base_url: \"https://a.test\", headers: {headers} }} }}\nopen: true\n");
+    let messages: Vec<_> = wrong(&text).iter().map(|f| f.split_once(' ').unwrap().1.to_owned()).collect();
+    let expected = [
+        "upstreams.a.headers.\"b c\": not a header name",
+        "upstreams.a.headers.host: Tollgate sets this header itself",
+        "upstreams.a.headers.api-key: a credential is written into the config",
+    ];
+    assert_eq!(messages, expected);
+}

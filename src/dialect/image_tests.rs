@@ -1,0 +1,67 @@
+//! Image sizes and their tokens, against published examples.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A 1920 by 1080 JPEG whose frame stands behind two other segments.
+fn jpeg() -> String {
+    format!("/9j/4AAQSkZJRgABAQAAAQABAAD/2wBD{}D/wgARCAQ4B4ADAAAAAAAAAAAA", "A".repeat(86))
+}
+
+#[test]
+fn the_size_of_an_inline_image_is_in_its_header() {
+    for (data, size) in [
+        ("data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABAAAAAMACAIAAAA=", Some((1024, 768))),
+        ("iVBORw0KGgoAAAANSUhEUgAABAAAAAMACAIAAAA=", Some((1024, 768))),
+        ("R0lGODlhgALgAQAAAA==", Some((640, 480))),
+        (&jpeg(), Some((1920, 1080))),
+        ("UklGRmQAAABXRUJQVlA4WAoAAAAAAAAAHwMAVwIA", Some((800, 600))),
+        ("UklGRmQAAABXRUJQVlA4TAoAAAAvH8OVAA==", Some((800, 600))),
+        ("UklGRmQAAABXRUJQVlA4IAoAAAAAAACdASogA1gC", Some((800, 600))),
+        ("https://example.com/cat.png", None),
+        ("data:image/png,raw", None),
+        ("iVBORw0KGgo", None),
+        ("", None),
+    ] {
+        assert_eq!(size_of_base64(data), size, "{data}");
+    }
+}
+
+#[test]
+fn tokens_are_those_the_providers_publish() {
+    for (model, detail, size, count) in [
+        ("gpt-4o", Detail::High, Some((1024, 1024)), 765),
+        ("gpt-4o", Detail::High, Some((2048, 4096)), 1105),
+        ("gpt-4o", Detail::Low, Some((4096, 8192)), 85),
+        ("openai/gpt-4o-2024-08-06", Detail::High, Some((512, 512)), 255),
+        ("gpt-4o-mini", Detail::Low, None, 2833),
+        ("gpt-5.1", Detail::High, Some((512, 512)), 210),
+        ("o3", Detail::High, Some((512, 512)), 225),
+        ("gpt-4.1-mini", Detail::High, Some((1024, 1024)), 1659),
+        ("gpt-5.5", Detail::Low, None, 308),
+        ("claude-sonnet-4-5", Detail::High, Some((1092, 1092)), 1521),
+    ] {
+        assert_eq!(tokens(model, detail, size), count, "{model} {detail:?} {size:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_image_costs_more_than_the_most(width in 0_u32..20_000, height in any::<u32>(), model in 0..RULES.len()) {
+        let model = RULES[model].0;
+        for detail in [Detail::Low, Detail::High, Detail::Original] {
+            prop_assert!(tokens(model, detail, Some((width, height))) <= most_tokens(model), "{}", model);
+            prop_assert!(tokens(model, detail, None) <= most_tokens(model), "{}", model);
+        }
+    }
+
+    #[test]
+    fn any_bytes_have_a_size_or_none(head in proptest::collection::vec(any::<u8>(), 0..64), kind in 0..4_usize) {
+        let magic: [&[u8]; 4] = [b"\x89PNG", b"GIF8", b"\xff\xd8\xff", b"RIFFxxxxWEBPVP8X"];
+        let head = [magic[kind], &head].concat();
+        let _: Option<Size> = size(&head);
+        let short = size(&head[..head.len().min(6)]);
+        prop_assert_eq!(short, None);
+    }
+}

@@ -1,0 +1,340 @@
+//! Which dialect and operation a request path means. Reads the path only, never the query, and keeps
+//! the raw text of the tail so that an upstream sees the spelling the client chose.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+use super::routes::{self, Root, Route};
+
+/// A wire format (WIRE 1.1, 1.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// `OpenAI` and everything that calls itself compatible.
+    OpenAi,
+    /// Anthropic messages.
+    Anthropic,
+}
+
+impl Dialect {
+    /// The word in logs and configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "anthropic",
+        }
+    }
+}
+
+/// What a request asks an upstream to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `POST /chat/completions`
+    ChatCompletions,
+    /// `POST /completions`, the legacy text completion.
+    Completions,
+    /// `POST /embeddings`
+    Embeddings,
+    /// `POST /responses`
+    Responses,
+    /// `POST /responses/compact`: billed like a response, answers a compacted conversation.
+    ResponsesCompact,
+    /// `POST /images/generations`, `/images/edits`, `/images/variations`
+    Images,
+    /// `POST /audio/transcriptions`
+    Transcriptions,
+    /// `POST /audio/translations`
+    Translations,
+    /// `POST /audio/speech`
+    Speech,
+    /// `POST /moderations`: free of charge.
+    Moderations,
+    /// `POST /messages` of the Anthropic dialect.
+    Messages,
+    /// `GET /models`, `/models/{id}`
+    Models,
+    /// `POST /responses/input_tokens`, `/messages/count_tokens`: a count, not spend.
+    CountTokens,
+    /// Reads, lists, cancels and deletes of stored objects: they repeat usage that was billed before.
+    Stored,
+    /// A path no dialect knows: forwarded, not metered.
+    Unmetered,
+}
+
+/// What an operation means for the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metering {
+    /// It spends: reserve before, settle after.
+    Billed,
+    /// Known and free of charge.
+    Free,
+    /// Unknown: may spend, nobody counts.
+    Unmetered,
+}
+
+impl Operation {
+    /// Every operation, for tables of metrics and tests.
+    pub const ALL: [Self; 15] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::ResponsesCompact,
+        Self::Images,
+        Self::Transcriptions,
+        Self::Translations,
+        Self::Speech,
+        Self::Moderations,
+        Self::Messages,
+        Self::Models,
+        Self::CountTokens,
+        Self::Stored,
+        Self::Unmetered,
+    ];
+
+    /// The word in the ledger and in reports.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::ResponsesCompact => "responses_compact",
+            Self::Images => "images",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+            Self::Speech => "speech",
+            Self::Moderations => "moderations",
+            Self::Messages => "messages",
+            Self::Models => "models",
+            Self::CountTokens => "count_tokens",
+            Self::Stored => "stored",
+            Self::Unmetered => "unmetered",
+        }
+    }
+
+    /// `tollgate.api.format`: dialect and operation; what both dialects have is named without one.
+    #[must_use]
+    pub const fn api_format(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "openai.chat_completions",
+            Self::Completions => "openai.completions",
+            Self::Embeddings => "openai.embeddings",
+            Self::Responses => "openai.responses",
+            Self::ResponsesCompact => "openai.responses_compact",
+            Self::Images => "openai.images",
+            Self::Transcriptions => "openai.transcriptions",
+            Self::Translations => "openai.translations",
+            Self::Speech => "openai.speech",
+            Self::Moderations => "openai.moderations",
+            Self::Messages => "anthropic.messages",
+            Self::Models => "models",
+            Self::CountTokens => "count_tokens",
+            Self::Stored => "stored",
+            Self::Unmetered => "unmetered",
+        }
+    }
+
+    /// `gen_ai.operation.name` of the upstream span (TELEMETRY 1.3).
+    #[must_use]
+    pub const fn gen_ai_name(self) -> &'static str {
+        match self {
+            Self::ChatCompletions | Self::Responses | Self::ResponsesCompact | Self::Messages => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings => "embeddings",
+            Self::Images => "image_generation",
+            Self::Transcriptions => "transcription",
+            Self::Translations => "translation",
+            Self::Speech => "speech",
+            Self::Moderations => "moderation",
+            Self::Models => "list_models",
+            Self::CountTokens => "count_tokens",
+            Self::Stored => "fetch_response",
+            Self::Unmetered => "unmetered",
+        }
+    }
+
+    /// What it means for the books.
+    #[must_use]
+    pub const fn metering(self) -> Metering {
+        match self {
+            Self::ChatCompletions
+            | Self::Completions
+            | Self::Embeddings
+            | Self::Responses
+            | Self::ResponsesCompact
+            | Self::Images
+            | Self::Transcriptions
+            | Self::Translations
+            | Self::Speech
+            | Self::Messages => Metering::Billed,
+            Self::Moderations | Self::Models | Self::CountTokens | Self::Stored => Metering::Free,
+            Self::Unmetered => Metering::Unmetered,
+        }
+    }
+}
+
+/// Where a path hangs, so that it can be hung under an upstream's base URL. A `tail` is the raw text
+/// behind the root, with its leading slash: `/v1//chat/completions/` has the tail `//chat/completions/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathStyle {
+    /// `/v1` + tail, `/anthropic/v1` + tail, or a known tail without any root (a base URL given
+    /// without `/v1`): an upstream's base URL + tail.
+    V1 {
+        /// Raw text behind the root.
+        tail: String,
+    },
+    /// `/openai/deployments/{deployment}` + tail.
+    AzureDeployment {
+        /// The deployment as spelt in the path, percent escapes included.
+        deployment: String,
+        /// Raw text behind the deployment.
+        tail: String,
+    },
+    /// `/openai/v1` + tail.
+    AzureV1 {
+        /// Raw text behind `/openai/v1`.
+        tail: String,
+    },
+    /// `/openai` + tail, Azure's older paths that name no deployment.
+    Azure {
+        /// Raw text behind `/openai`.
+        tail: String,
+    },
+    /// Anything else: the path as it is.
+    Other,
+}
+
+/// What a path means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The wire format of bodies and errors.
+    pub dialect: Dialect,
+    /// What is asked.
+    pub operation: Operation,
+    /// The template for `http.route`; one of a fixed set.
+    pub route: &'static str,
+    /// Where the path hangs.
+    pub style: PathStyle,
+    /// Azure: the deployment, percent escapes decoded. It is what the client calls the model.
+    pub deployment: Option<String>,
+}
+
+/// Reads a path. Spellings that some server would resolve to a known path (doubled slashes, a trailing
+/// slash, dot segments, escapes, other case) count as that path, so that spelling cannot dodge the books.
+#[must_use]
+pub fn classify(method: &Method, path: &str) -> Endpoint {
+    let endpoint = classify_spelling(method, path);
+    if endpoint.operation != Operation::Unmetered || !has_escaped_slash(path) {
+        return endpoint;
+    }
+    // servers that decode before they route see a slash here; the raw text is still what is forwarded
+    let decoded = path.replace("%2F", "/").replace("%2f", "/");
+    let seen = classify_spelling(method, &decoded);
+    Endpoint { style: endpoint.style, deployment: endpoint.deployment, ..seen }
+}
+
+fn classify_spelling(method: &Method, path: &str) -> Endpoint {
+    let segments = segments(path);
+    let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_ref()).collect();
+    let (root, depth) = Root::of(&names);
+    let route = routes::find(&names[depth..]);
+    let operation = route.map_or(Operation::Unmetered, |route| route.operation(method));
+    let tail = || match depth.checked_sub(1) {
+        Some(last) => path[segments[last].end..].to_owned(),
+        None => path.to_owned(),
+    };
+    let (style, deployment) = match root {
+        Root::V1 | Root::Anthropic => (PathStyle::V1 { tail: tail() }, None),
+        Root::Deployment => {
+            let named = &segments[depth - 1];
+            let deployment = path[named.start..named.end].to_owned();
+            (PathStyle::AzureDeployment { deployment, tail: tail() }, Some(named.name.clone().into_owned()))
+        }
+        Root::AzureV1 => (PathStyle::AzureV1 { tail: tail() }, None),
+        Root::Azure => (PathStyle::Azure { tail: tail() }, None),
+        Root::Bare if operation != Operation::Unmetered => (PathStyle::V1 { tail: tail() }, None),
+        Root::Bare | Root::Prefixed => (PathStyle::Other, None),
+    };
+    Endpoint {
+        dialect: dialect(root, &names[depth..]),
+        operation,
+        route: template(root, route),
+        style,
+        deployment,
+    }
+}
+
+fn template(root: Root, route: Option<&Route>) -> &'static str {
+    route.map_or_else(|| root.catch_all(), |route| route.template(root))
+}
+
+fn dialect(root: Root, tail: &[&str]) -> Dialect {
+    let messages = tail.first().is_some_and(|name| name.eq_ignore_ascii_case("messages"));
+    if root == Root::Anthropic || messages { Dialect::Anthropic } else { Dialect::OpenAi }
+}
+
+fn has_escaped_slash(path: &str) -> bool {
+    path.contains("%2F") || path.contains("%2f")
+}
+
+/// One name of a path and where it stands in the raw text.
+struct Segment<'a> {
+    name: Cow<'a, str>,
+    start: usize,
+    end: usize,
+}
+
+/// The names of a path as a lenient server sees them: empty and dot segments resolved, escapes decoded.
+fn segments(path: &str) -> Vec<Segment<'_>> {
+    let mut seen = Vec::with_capacity(8);
+    let mut start = 0;
+    for raw in path.split('/') {
+        let end = start + raw.len();
+        let name = percent_decoded(raw);
+        match name.as_ref() {
+            "" | "." => {}
+            ".." => drop(seen.pop()),
+            _ => seen.push(Segment { name, start, end }),
+        }
+        start = end + 1;
+    }
+    seen
+}
+
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after) {
+            (b'%', [high, low, beyond @ ..]) => {
+                let digits = hex(*high).zip(hex(*low));
+                bytes.push(digits.map_or(byte, |(high, low)| high << 4 | low));
+                if digits.is_some() {
+                    rest = beyond;
+                }
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+const fn hex(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

@@ -1,0 +1,212 @@
+//! Reads the Responses API: the events of a stream and the whole response.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::facts::{ErrorBody, Facts};
+use super::fields::{Count, Label, Loose, Text};
+use super::usage_openai;
+use crate::base::usage::Usage;
+
+/// The name under which the image tool is billed when the answer does not name its model.
+const IMAGE_TOOL: &str = "image_generation";
+
+const ENDS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+
+/// Reads one event of a stream; `false` if it is not JSON of this shape.
+pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
+    let Ok(event) = serde_json::from_str::<Event<'_>>(json) else { return false };
+    let kind = &*event.kind.0;
+    if kind.ends_with(".delta") {
+        // The deltas of audio and images are base64, not text.
+        if kind != "response.audio.delta" {
+            facts.output(&event.delta.0);
+        }
+        return true;
+    }
+    if let Some(response) = &event.response {
+        let ended = ENDS.contains(&kind);
+        response.note_head(facts, ended);
+        facts.reading.ended |= ended;
+    }
+    match event.error {
+        Some(error) => facts.error(error),
+        None if kind == "error" => {
+            facts.error_body(&ErrorBody { code: event.code, kind: Label::default(), message: event.message });
+        }
+        None => {}
+    }
+    true
+}
+
+/// Reads a whole response; `false` if it is not JSON of this shape.
+pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
+    let Ok(response) = serde_json::from_str::<Response<'_>>(json) else { return false };
+    response.note_head(facts, true);
+    for item in response.output.all().iter().filter_map(|item| item.0.as_ref()) {
+        item.note(facts);
+    }
+    true
+}
+
+/// Takes the usage of an event that was too long to be read, by its name.
+pub(super) fn clipped_end(name: &str, usage: &RawValue, facts: &mut Facts) {
+    facts.counted(usage_openai::read(usage.get()));
+    if ENDS.contains(&name) {
+        facts.reading.ended = true;
+        facts.finish_reason(&Text(name.trim_start_matches("response.").into()));
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Event<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    delta: Text<'a>,
+    #[serde(borrow)]
+    response: Option<Response<'a>>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    /// Of the flat error event.
+    code: Label,
+    #[serde(borrow)]
+    message: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Response<'a> {
+    #[serde(borrow)]
+    id: Text<'a>,
+    #[serde(borrow)]
+    model: Text<'a>,
+    #[serde(borrow)]
+    status: Text<'a>,
+    #[serde(borrow)]
+    service_tier: Text<'a>,
+    #[serde(borrow)]
+    incomplete_details: Loose<Incomplete<'a>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tool_usage: Loose<ToolUsage<'a>>,
+    #[serde(borrow)]
+    tools: Loose<Vec<Tool<'a>>>,
+    #[serde(borrow)]
+    output: Loose<Vec<Loose<Item<'a>>>>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Incomplete<'a> {
+    #[serde(borrow)]
+    reason: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ToolUsage<'a> {
+    #[serde(borrow)]
+    image_gen: Option<&'a RawValue>,
+    web_search: Loose<WebSearch>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct WebSearch {
+    num_requests: Count,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tool<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    model: Text<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Item<'a> {
+    #[serde(borrow)]
+    name: Text<'a>,
+    #[serde(borrow)]
+    arguments: Text<'a>,
+    #[serde(borrow)]
+    input: Text<'a>,
+    #[serde(borrow)]
+    content: Loose<Vec<Part<'a>>>,
+    #[serde(borrow)]
+    summary: Loose<Vec<Part<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Part<'a> {
+    #[serde(borrow)]
+    text: Text<'a>,
+    #[serde(borrow)]
+    refusal: Text<'a>,
+}
+
+impl Response<'_> {
+    fn note_head(&self, facts: &mut Facts, last: bool) {
+        facts.response_id(&self.id);
+        facts.model(&self.model);
+        facts.service_tier(&self.service_tier);
+        if last {
+            facts.finish_reason(&self.status);
+        }
+        if let Some(incomplete) = &self.incomplete_details.0 {
+            facts.finish_reason(&incomplete.reason);
+        }
+        if let Some(error) = self.error {
+            facts.error(error);
+        }
+        self.note_usage(facts);
+    }
+
+    fn note_usage(&self, facts: &mut Facts) {
+        if let Some(raw) = self.usage {
+            facts.counted(usage_openai::read(raw.get()));
+        }
+        let Some(tools) = &self.tool_usage.0 else { return };
+        if let Some(search) = &tools.web_search.0 {
+            facts.reading.usage_invalid |= search.num_requests.is_invalid();
+            if let Some(requests) = search.num_requests.get().filter(|requests| *requests > 0) {
+                let usage = facts.reading.usage.unwrap_or_default();
+                facts.usage(Some(Usage { web_searches: requests, ..usage }), false);
+            }
+        }
+        if let Some(raw) = tools.image_gen {
+            let counted = usage_openai::read(raw.get());
+            facts.reading.usage_invalid |= counted.invalid;
+            let used = counted.usage.filter(|usage| usage.total_tokens() > 0);
+            facts.extra(used.map(|usage| (self.image_model(), usage)).into_iter().collect());
+        }
+    }
+
+    fn image_model(&self) -> String {
+        let tools = self.tools.all().iter();
+        let image =
+            tools.filter(|tool| &*tool.kind.0 == "image_generation").find_map(|tool| tool.model.some());
+        image.unwrap_or(IMAGE_TOOL).to_owned()
+    }
+}
+
+impl Item<'_> {
+    fn note(&self, facts: &mut Facts) {
+        facts.output(&self.name.0);
+        facts.output(&self.arguments.0);
+        facts.output(&self.input.0);
+        for part in self.content.all().iter().chain(self.summary.all()) {
+            facts.output(&part.text.0);
+            facts.output(&part.refusal.0);
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! The facts of a request body that the walk needs: model, stream, caps. Reads in one pass, borrows,
+//! keeps byte places for splicing, and never fails on what an upstream might still accept.
+
+use std::ops::Range;
+
+use super::members::{Fields, Outer};
+use super::multipart;
+use super::path::{Endpoint, Metering, Operation};
+
+/// What a request body says. A member of an unexpected type counts as absent: the upstream judges it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RequestFacts {
+    /// The model, if it is a string that is not empty.
+    pub model: Option<String>,
+    /// Where its value stands in the body: a JSON string with its quotes, or a bare multipart value.
+    pub model_at: Option<Range<usize>>,
+    /// How the body is written, and so how a value is spliced into it.
+    pub form: BodyForm,
+    /// Whether an event stream is asked for (`"stream": true`).
+    pub stream: bool,
+    /// `stream_options.include_usage`, if it is a boolean.
+    pub include_usage: Option<bool>,
+    /// Where stream options stand.
+    pub stream_options: StreamOptions,
+    /// The most output tokens per choice; the larger if several are given; `None` if there is none or
+    /// one is given that cannot be read, so that nobody reserves less than the upstream may take.
+    pub output_cap: Option<u64>,
+    /// Answers that are made: `n` or `best_of`, times the prompts of a legacy completion. At least 1
+    /// once a body was scanned.
+    pub choices: u64,
+    /// The end user as the client names them: `user`, `safety_identifier` or `metadata.user_id`.
+    pub user: Option<String>,
+    /// A background response: its usage appears only when it is read later.
+    pub background: bool,
+    /// Service tier asked for.
+    pub service_tier: Option<String>,
+    /// What spans say about sampling.
+    pub sampling: Sampling,
+}
+
+/// How a request body is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BodyForm {
+    /// One JSON object.
+    Json,
+    /// `multipart/form-data`.
+    Multipart,
+    /// Not read: a path without a body of ours to know.
+    #[default]
+    Unread,
+}
+
+/// Where `stream_options` stands in a body.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum StreamOptions {
+    /// There is none.
+    #[default]
+    Absent,
+    /// It is `null`, here.
+    Null(Range<usize>),
+    /// It is an object, here.
+    Object {
+        /// The object with its braces.
+        at: Range<usize>,
+        /// The value of its `include_usage`, if it has one.
+        include_usage_at: Option<Range<usize>>,
+        /// Whether it has no members at all.
+        is_empty: bool,
+    },
+    /// It is something that no upstream accepts.
+    Other,
+}
+
+/// Request attributes of the upstream span (TELEMETRY 1.3).
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Sampling {
+    /// `temperature`
+    pub temperature: Option<f64>,
+    /// `top_p`
+    pub top_p: Option<f64>,
+    /// `top_k`, Anthropic and several compatible servers.
+    pub top_k: Option<u64>,
+    /// `frequency_penalty`
+    pub frequency_penalty: Option<f64>,
+    /// `presence_penalty`
+    pub presence_penalty: Option<f64>,
+    /// `seed`
+    pub seed: Option<i64>,
+    /// `stop` or `stop_sequences`, at most [`MAX_STOPS`] of them.
+    pub stop: Vec<String>,
+    /// `reasoning_effort`, or `reasoning.effort` of a response.
+    pub reasoning_level: Option<String>,
+}
+
+/// Stop sequences kept for the span; upstreams take 4 to 16.
+pub const MAX_STOPS: usize = 16;
+
+/// A body that cannot be what its path asks for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadRequest {
+    /// For the client, to stand behind "the request body cannot be read:": what is wrong and where.
+    pub message: String,
+}
+
+/// Reads the facts of a body.
+///
+/// # Errors
+/// If the path wants JSON and the body is no JSON object. Where files are taken, and on paths that are
+/// not known, nothing fails.
+pub fn scan(
+    endpoint: &Endpoint,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<RequestFacts, BadRequest> {
+    let operation = endpoint.operation;
+    if !has_body(operation) {
+        return Ok(RequestFacts { choices: 1, ..RequestFacts::default() });
+    }
+    // elsewhere a form is refused whatever its label says: some upstreams never read the label
+    let form = content_type.filter(|_| takes_files(operation)).and_then(multipart::boundary);
+    if let Some(boundary) = form {
+        return Ok(multipart_facts(body, &boundary));
+    }
+    match Fields::read(body) {
+        Ok(fields) => Ok(json_facts(operation, &fields, &Outer::new(body))),
+        Err(_) if takes_files(operation) => Ok(RequestFacts { choices: 1, ..RequestFacts::default() }),
+        Err(fault) => Err(BadRequest { message: format!("not a JSON object: {fault}") }),
+    }
+}
+
+fn has_body(operation: Operation) -> bool {
+    match operation {
+        Operation::Moderations | Operation::CountTokens => true,
+        _ => operation.metering() == Metering::Billed,
+    }
+}
+
+/// Operations whose bodies may be files: what cannot be read is forwarded.
+const fn takes_files(operation: Operation) -> bool {
+    matches!(operation, Operation::Images | Operation::Transcriptions | Operation::Translations)
+}
+
+fn multipart_facts(body: &[u8], boundary: &str) -> RequestFacts {
+    let fields = multipart::fields(body, boundary, &["model", "stream", "n", "user"]);
+    let text = |name: &str| {
+        let at = fields.iter().rev().find(|field| field.name == name)?.at.clone();
+        let text = std::str::from_utf8(&body[at.clone()]).ok()?.to_owned();
+        (!text.is_empty()).then_some((text, at))
+    };
+    let (model, model_at) = text("model").unzip();
+    RequestFacts {
+        model,
+        model_at,
+        form: BodyForm::Multipart,
+        stream: text("stream").is_some_and(|(text, _)| text == "true"),
+        choices: text("n").and_then(|(text, _)| text.trim().parse().ok()).unwrap_or(1).max(1),
+        user: text("user").map(|(text, _)| text),
+        ..RequestFacts::default()
+    }
+}
+
+fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> RequestFacts {
+    let (include_usage, stream_options) = stream_options(fields, body);
+    let model = fields.model.and_then(Fields::text);
+    RequestFacts {
+        model_at: model.as_ref().and_then(|_| fields.model.map(|raw| body.range(raw.get()))),
+        model: model.filter(|model| !model.is_empty()),
+        form: BodyForm::Json,
+        stream: fields.stream.is_some_and(|raw| raw.get() == "true"),
+        include_usage,
+        stream_options,
+        output_cap: output_cap(operation, fields),
+        choices: choices(operation, fields),
+        user: user(fields),
+        background: fields.background.is_some_and(|raw| raw.get() == "true"),
+        service_tier: fields.service_tier.and_then(Fields::text),
+        sampling: sampling(fields),
+    }
+}
+
+fn stream_options(fields: &Fields<'_>, body: &Outer<'_>) -> (Option<bool>, StreamOptions) {
+    let Some(raw) = fields.stream_options else { return (None, StreamOptions::Absent) };
+    let at = body.range(raw.get());
+    if raw.get() == "null" {
+        return (None, StreamOptions::Null(at));
+    }
+    let Ok(options) = Fields::read(raw.get().as_bytes()) else { return (None, StreamOptions::Other) };
+    let include_usage = options.include_usage.and_then(|raw| raw.get().parse().ok());
+    let include_usage_at = options.include_usage.map(|raw| body.range(raw.get()));
+    (include_usage, StreamOptions::Object { at, include_usage_at, is_empty: options.is_empty })
+}
+
+/// Only the caps that this operation's upstream reads: another's would be ignored there, and must not
+/// make a reservation small here.
+fn output_cap(operation: Operation, fields: &Fields<'_>) -> Option<u64> {
+    let caps = match operation {
+        Operation::ChatCompletions => [fields.max_completion_tokens, fields.max_tokens],
+        Operation::Completions | Operation::Messages => [fields.max_tokens, None],
+        Operation::Responses | Operation::ResponsesCompact => [fields.max_output_tokens, None],
+        _ => [None, None],
+    };
+    let mut largest = None;
+    for raw in caps.into_iter().flatten().filter(|raw| raw.get() != "null") {
+        largest = largest.max(Some(Fields::count(raw)?));
+    }
+    largest
+}
+
+fn choices(operation: Operation, fields: &Fields<'_>) -> u64 {
+    let count = |raw: Option<_>| raw.and_then(Fields::count).unwrap_or(1).max(1);
+    match operation {
+        Operation::ChatCompletions | Operation::Images => count(fields.n),
+        Operation::Completions => {
+            let prompts = fields.prompt.map_or(1, Fields::prompts);
+            count(fields.n).max(count(fields.best_of)).saturating_mul(prompts)
+        }
+        _ => 1,
+    }
+}
+
+fn user(fields: &Fields<'_>) -> Option<String> {
+    let named = |raw: Option<_>| raw.and_then(Fields::text).filter(|name| !name.is_empty());
+    named(fields.user).or_else(|| named(fields.safety_identifier)).or_else(|| {
+        let metadata = Fields::read(fields.metadata?.get().as_bytes()).ok()?;
+        named(metadata.user_id)
+    })
+}
+
+fn sampling(fields: &Fields<'_>) -> Sampling {
+    let reasoning = fields.reasoning.and_then(|raw| Fields::read(raw.get().as_bytes()).ok());
+    let effort = fields.reasoning_effort.or_else(|| reasoning.and_then(|inner| inner.effort));
+    Sampling {
+        temperature: fields.temperature.and_then(Fields::number),
+        top_p: fields.top_p.and_then(Fields::number),
+        top_k: fields.top_k.and_then(Fields::count),
+        frequency_penalty: fields.frequency_penalty.and_then(Fields::number),
+        presence_penalty: fields.presence_penalty.and_then(Fields::number),
+        seed: fields.seed.and_then(|raw| raw.get().parse().ok()),
+        stop: fields.stop.or(fields.stop_sequences).map(Fields::texts).unwrap_or_default(),
+        reasoning_level: effort.and_then(Fields::text),
+    }
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

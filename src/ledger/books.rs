@@ -1,0 +1,156 @@
+//! The whole books of a data directory: the ledger, and what is still on its way there in the journal.
+//! Complete at every instant, whether a gateway runs or not, and however long its store was away.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use crate::base::clock::Timestamp;
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Scope, Spent, StoreFault};
+use crate::store::record::Record;
+use crate::store::sqlite::{Snapshot, SqliteReader};
+
+use super::journal::{Follower, JournalFault, Kind, end_on_disk, oldest, resume};
+
+/// Ledger and journal of one data directory, read as one. Writes nothing.
+#[derive(Debug)]
+pub struct Books {
+    data_dir: PathBuf,
+    ledger: Option<SqliteReader>,
+}
+
+impl Books {
+    /// Opens the books in `data_dir`. There may be a ledger, a journal, both, or nothing yet.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or is of a newer Tollgate.
+    pub fn open(data_dir: &Path) -> Result<Self, StoreFault> {
+        Ok(Self { data_dir: data_dir.to_owned(), ledger: SqliteReader::open(data_dir)? })
+    }
+
+    /// Whether nothing was ever recorded here.
+    ///
+    /// # Errors
+    /// When the journal's directory cannot be read.
+    pub fn are_blank(&self) -> Result<bool, StoreFault> {
+        Ok(self.ledger.is_none() && end_on_disk(&self.data_dir).map_err(tail)?.is_none())
+    }
+
+    /// How many requests are begun and not ended: at work in a running gateway, or waiting for the next
+    /// start of one that was killed to be charged at their reservation.
+    ///
+    /// # Errors
+    /// When ledger or journal cannot be read.
+    pub fn open_intents(&mut self) -> Result<u64, StoreFault> {
+        let checkpoint = self.checkpoint()?;
+        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(0) };
+        let mut follower = Follower::new(&self.data_dir, checkpoint.replay_from);
+        let mut open = HashSet::new();
+        while let Some(entry) = follower.next(end).map_err(tail)? {
+            match entry.kind {
+                Kind::Intent => open.insert(entry.id),
+                Kind::Outcome => open.remove(&entry.id),
+            };
+        }
+        Ok(open.len() as u64)
+    }
+
+    fn checkpoint(&mut self) -> Result<Checkpoint, StoreFault> {
+        let Some(ledger) = &mut self.ledger else { return Ok(Checkpoint::default()) };
+        Ok(ledger.snapshot()?.checkpoint().unwrap_or_default())
+    }
+
+    /// From where to where to read the journal; `None` when there is none.
+    fn span(&self, saved: Checkpoint) -> Result<Option<(Checkpoint, Position)>, StoreFault> {
+        let Some(end) = end_on_disk(&self.data_dir).map_err(tail)? else { return Ok(None) };
+        let oldest = oldest(&self.data_dir, end).map_err(tail)?;
+        match resume(saved, end) {
+            Some(checkpoint) if oldest.segment > checkpoint.replay_from.segment => Err(StoreFault::Moved),
+            Some(checkpoint) => Ok(Some((checkpoint, end))),
+            None => Ok(Some((Checkpoint { replay_from: oldest, settled_to: oldest }, end))),
+        }
+    }
+
+    /// Calls `each` with every outcome behind the snapshot's checkpoint that it does not hold.
+    fn on_the_way(
+        &self,
+        snapshot: Option<&Snapshot<'_>>,
+        each: &mut dyn FnMut(&Record),
+    ) -> Result<(), StoreFault> {
+        let checkpoint = snapshot.and_then(Snapshot::checkpoint).unwrap_or_default();
+        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(()) };
+        let mut seen = HashSet::new();
+        let mut follower = Follower::new(&self.data_dir, checkpoint.settled_to);
+        while let Some(entry) = follower.next(end).map_err(tail)? {
+            if entry.kind != Kind::Outcome || !seen.insert(entry.id) {
+                continue;
+            }
+            if let Some(snapshot) = snapshot
+                && snapshot.contains(entry.id)?
+            {
+                continue;
+            }
+            if let Some(record) = entry.record() {
+                each(&record);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a ledger that was not there when the books were opened.
+    fn look_for_ledger(&mut self) -> Result<(), StoreFault> {
+        if self.ledger.is_none() {
+            self.ledger = SqliteReader::open(&self.data_dir)?;
+        }
+        Ok(())
+    }
+}
+
+impl LedgerReader for Books {
+    fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
+        self.look_for_ledger()?;
+        let mut ledger = self.ledger.take();
+        let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
+        // first, while its files are surely there: a writer may delete what it has settled
+        self.on_the_way(snapshot.as_ref(), &mut |record| {
+            if filter.lets_through(record) {
+                each(record);
+            }
+        })?;
+        if let Some(snapshot) = &snapshot {
+            snapshot.scan(filter, each)?;
+        }
+        drop(snapshot);
+        self.ledger = ledger;
+        Ok(())
+    }
+
+    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
+        self.look_for_ledger()?;
+        let mut ledger = self.ledger.take();
+        let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
+        let mut spent = Spent::default();
+        self.on_the_way(snapshot.as_ref(), &mut |record| {
+            if scope.covers(record) && record.started_at >= since.as_nanos() {
+                spent = spent.plus(Spent::of(record));
+            }
+        })?;
+        if let Some(snapshot) = &snapshot {
+            spent = spent.plus(snapshot.spent_since(scope, since)?);
+        }
+        drop(snapshot);
+        self.ledger = ledger;
+        Ok(spent)
+    }
+}
+
+/// A segment that vanishes while it is read was settled meanwhile: the ledger has it now.
+fn tail(fault: JournalFault) -> StoreFault {
+    match fault {
+        JournalFault::Missing { .. } => StoreFault::Moved,
+        fault => StoreFault::Tail(Box::new(fault)),
+    }
+}
+
+#[cfg(test)]
+#[path = "books_tests.rs"]
+mod tests;

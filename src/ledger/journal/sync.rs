@@ -1,0 +1,154 @@
+//! Group fsync: one thread syncs for all who wait, while their upstreams are already thinking.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::watch;
+
+use crate::store::ledger::Position;
+
+use super::append::{Tail, tail_of};
+use super::fault::JournalFault;
+
+/// The thread that syncs, and the news of how far it came.
+#[derive(Debug)]
+pub(super) struct Syncer {
+    asked: Arc<Asked>,
+    news: watch::Receiver<Synced>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Syncer {
+    pub(super) fn start(tail: Arc<Mutex<Tail>>, dir: &Path) -> Result<Self, JournalFault> {
+        let asked = Arc::<Asked>::default();
+        let (publish, news) = watch::channel(Synced::default());
+        let worker = Worker { asked: Arc::clone(&asked), tail, publish, dir: dir.to_owned() };
+        let thread = thread::Builder::new()
+            .name("journal-sync".into())
+            .spawn(move || worker.run())
+            .map_err(JournalFault::file("start the sync thread of", dir))?;
+        Ok(Self { asked, news, thread: Some(thread) })
+    }
+
+    /// Asks for what is written by now to be synced.
+    pub(super) fn ask(&self) {
+        let mut wishes = self.asked.wishes();
+        if !wishes.sync {
+            wishes.sync = true;
+            self.asked.changed.notify_one();
+        }
+    }
+
+    /// Waits until all before `end` is synced.
+    pub(super) async fn synced(&self, end: Position) -> Result<(), JournalFault> {
+        let mut news = self.news.clone();
+        let synced = news.wait_for(|synced| synced.settles(end)).await;
+        match synced {
+            Ok(synced) if !synced.lost(end) => Ok(()),
+            _ => Err(JournalFault::NotSynced),
+        }
+    }
+}
+
+impl Drop for Syncer {
+    fn drop(&mut self) {
+        self.asked.wishes().stop = true;
+        self.asked.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            // a panicked thread has already told its waiters by hanging up
+            let _ = thread.join();
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Asked {
+    wishes: Mutex<Wishes>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Wishes {
+    sync: bool,
+    stop: bool,
+}
+
+impl Asked {
+    fn wishes(&self) -> MutexGuard<'_, Wishes> {
+        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits to be asked; `false` at the end.
+    fn wait(&self) -> bool {
+        let mut wishes = self
+            .changed
+            .wait_while(self.wishes(), |wishes| !wishes.sync && !wishes.stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        // what was asked before the end is still done
+        std::mem::take(&mut wishes.sync)
+    }
+}
+
+/// How far the disk has the journal.
+#[derive(Debug, Clone, Copy, Default)]
+struct Synced {
+    to: Position,
+    /// From and to of what a failed sync may have lost. A later loss only widens it: better to tell one
+    /// waiter too many.
+    hole: Option<(Position, Position)>,
+}
+
+impl Synced {
+    fn settles(&self, end: Position) -> bool {
+        end <= self.to || self.lost(end)
+    }
+
+    fn lost(&self, end: Position) -> bool {
+        self.hole.is_some_and(|(from, to)| from < end && end <= to)
+    }
+}
+
+struct Worker {
+    asked: Arc<Asked>,
+    tail: Arc<Mutex<Tail>>,
+    publish: watch::Sender<Synced>,
+    dir: PathBuf,
+}
+
+impl Worker {
+    fn run(self) {
+        while self.asked.wait() {
+            let (files, entered_segment, end) = {
+                let mut tail = tail_of(&self.tail);
+                let mut files = std::mem::take(&mut tail.left_behind);
+                let entered_segment =
+                    !files.is_empty() || tail.end.segment != self.publish.borrow().to.segment;
+                files.push(Arc::clone(&tail.file));
+                (files, entered_segment, tail.end)
+            };
+            let synced = self.sync(&files, entered_segment);
+            if let Err(fault) = &synced {
+                tracing::error!(error = %fault, "the journal could not be synced to disk");
+                // after a failed fsync the kernel may call lost pages clean: never trust this file again
+                tail_of(&self.tail).spoiled = true;
+            }
+            self.publish.send_modify(|news| {
+                if synced.is_err() {
+                    let from = news.hole.map_or(news.to, |(from, _)| from);
+                    news.hole = Some((from, end));
+                }
+                news.to = end;
+            });
+        }
+    }
+
+    fn sync(&self, files: &[Arc<File>], entered_segment: bool) -> std::io::Result<()> {
+        for file in files {
+            file.sync_data()?;
+        }
+        // a file whose name is lost is lost
+        if entered_segment { File::open(&self.dir)?.sync_all() } else { Ok(()) }
+    }
+}

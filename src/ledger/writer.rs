@@ -1,0 +1,348 @@
+//! Settles the journal into the ledger: one thread that follows the files, so that the store may be
+//! away for hours while nothing is lost, nothing is refused, and memory stays what it was.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::store::ledger::{Checkpoint, LedgerStore, Position, StoreFault};
+use crate::store::record::Record;
+
+use super::journal::{BATCH, Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
+
+/// How the writer is doing, for metrics and the admin listener.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct WriterStatus {
+    /// Rows settled since the start.
+    pub rows_written: u64,
+    /// Batches saved since the start.
+    pub batches: u64,
+    /// Batches that failed and were tried again.
+    pub failures: u64,
+    /// Bytes of the journal that are not settled yet, about.
+    pub lag_bytes: u64,
+    /// Requests begun and not ended, as far as the writer has read.
+    pub open_intents: u64,
+    /// Segments deleted since the start, settled to the last record.
+    pub segments_deleted: u64,
+    /// Why the last batch failed; `None` when it did not.
+    pub last_error: Option<String>,
+    /// Every outcome before this place is in the ledger.
+    pub settled_to: Position,
+}
+
+/// A running writer.
+#[derive(Debug)]
+pub struct WriterHandle {
+    journal: Arc<Journal>,
+    progress: Arc<Progress>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Begins to settle `journal` into `store`, from the store's checkpoint on.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start(journal: Arc<Journal>, store: Box<dyn LedgerStore>) -> io::Result<WriterHandle> {
+    let progress = Arc::<Progress>::default();
+    let writer = Writer {
+        bell: journal.bell(),
+        journal: Arc::clone(&journal),
+        store,
+        progress: Arc::clone(&progress),
+        reading: None,
+        batch: Batch::default(),
+        kept_from: 0,
+    };
+    // what an earlier process left behind is work
+    writer.bell.hurry();
+    let thread = thread::Builder::new().name("ledger-writer".into()).spawn(move || writer.run())?;
+    Ok(WriterHandle { journal, progress, thread: Some(thread) })
+}
+
+impl WriterHandle {
+    /// How the writer is doing.
+    #[must_use]
+    pub fn status(&self) -> WriterStatus {
+        self.watcher().status()
+    }
+
+    /// Looks on, without keeping the writer running.
+    #[must_use]
+    pub fn watcher(&self) -> WriterWatcher {
+        WriterWatcher { journal: Arc::clone(&self.journal), progress: Arc::clone(&self.progress) }
+    }
+
+    /// Waits until all that is in the journal now is in the ledger, at most for `at_most`. Returns
+    /// whether it is.
+    #[must_use]
+    pub fn settled(&self, at_most: Duration) -> bool {
+        let end = self.journal.end();
+        self.journal.bell().hurry();
+        let behind = |status: &mut WriterStatus| status.settled_to < end;
+        let (status, _) = self
+            .progress
+            .moved
+            .wait_timeout_while(self.progress.status(), at_most, behind)
+            .unwrap_or_else(PoisonError::into_inner);
+        status.settled_to >= end
+    }
+
+    /// Settles what is in the journal and ends the writer. If the store is away it is tried once more
+    /// and then left to the next start: the journal keeps it.
+    pub fn stop(mut self) -> WriterStatus {
+        self.finish();
+        self.status()
+    }
+
+    fn finish(&mut self) {
+        self.journal.bell().stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the ledger writer had panicked; the journal keeps what it did not settle");
+        }
+    }
+}
+
+impl Drop for WriterHandle {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Tells how a writer is doing, for metrics and the admin listener.
+#[derive(Debug, Clone)]
+pub struct WriterWatcher {
+    journal: Arc<Journal>,
+    progress: Arc<Progress>,
+}
+
+impl WriterWatcher {
+    /// How the writer is doing; as it was left, once it has stopped.
+    #[must_use]
+    pub fn status(&self) -> WriterStatus {
+        let mut status = self.progress.status().clone();
+        status.lag_bytes = self.journal.distance(status.settled_to, self.journal.end());
+        status
+    }
+}
+
+#[derive(Debug, Default)]
+struct Progress {
+    status: Mutex<WriterStatus>,
+    moved: Condvar,
+}
+
+impl Progress {
+    fn status(&self) -> MutexGuard<'_, WriterStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut WriterStatus)) {
+        change(&mut self.status());
+        self.moved.notify_all();
+    }
+}
+
+struct Writer {
+    bell: Arc<Bell>,
+    journal: Arc<Journal>,
+    store: Box<dyn LedgerStore>,
+    progress: Arc<Progress>,
+    /// `None` until the store has told where to begin.
+    reading: Option<Reading>,
+    /// Read from the journal and not saved yet: kept whole for the next try.
+    batch: Batch,
+    /// Segments before this number are deleted.
+    kept_from: u64,
+}
+
+/// Where the writer is in the journal.
+struct Reading {
+    follower: Follower,
+    /// Outcomes before this place were saved by an earlier process.
+    saved_to: Position,
+    open: OpenIntents,
+}
+
+/// Intents whose outcome has not been read: where each stands, and which is the oldest.
+#[derive(Default)]
+struct OpenIntents {
+    places: HashMap<u128, Position>,
+    in_order: BTreeSet<Position>,
+}
+
+/// What one transaction saves.
+#[derive(Default)]
+struct Batch {
+    rows: Vec<Record>,
+    checkpoint: Checkpoint,
+}
+
+/// Why the writer did not get on.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    #[error(transparent)]
+    Journal(#[from] JournalFault),
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut backoff = FIRST_BACKOFF;
+        let mut stopping = self.bell.wait();
+        loop {
+            match self.settle() {
+                Ok(()) => {
+                    backoff = FIRST_BACKOFF;
+                    self.progress.note(|status| status.last_error = None);
+                    if stopping {
+                        return;
+                    }
+                    stopping = self.bell.wait();
+                }
+                Err(fault) => {
+                    tracing::error!(error = %fault, "the ledger is not written; the journal keeps the records");
+                    self.progress.note(|status| {
+                        status.failures += 1;
+                        status.last_error = Some(fault.to_string());
+                    });
+                    if stopping {
+                        return;
+                    }
+                    stopping = self.bell.pause(backoff);
+                    backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                }
+            }
+        }
+    }
+
+    /// Settles all that is in the journal at this moment, batch by batch.
+    fn settle(&mut self) -> Result<(), Fault> {
+        let limit = self.journal.end();
+        self.begin(limit)?;
+        loop {
+            let more = self.gather(limit)?;
+            self.save()?;
+            if !more {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Finds out where to begin, once.
+    fn begin(&mut self, limit: Position) -> Result<(), Fault> {
+        if self.reading.is_some() {
+            return Ok(());
+        }
+        let saved = self.store.checkpoint()?.unwrap_or_default();
+        let begin = match resume(saved, limit) {
+            Some(checkpoint) => checkpoint,
+            None => {
+                let from = oldest(self.journal.data_dir(), limit)?;
+                let checkpoint = Checkpoint { replay_from: from, settled_to: from };
+                // at once, so that the old one is not believed when this journal has grown past it
+                self.store.append(&[], &checkpoint)?;
+                checkpoint
+            }
+        };
+        self.reading = Some(Reading {
+            follower: Follower::new(self.journal.data_dir(), begin.replay_from).passing_over_gaps(),
+            saved_to: begin.settled_to,
+            open: OpenIntents::default(),
+        });
+        Ok(())
+    }
+
+    /// Reads up to a batch of outcomes, unless one is waiting to be saved. Returns whether there may be
+    /// more before `limit`.
+    fn gather(&mut self, limit: Position) -> Result<bool, Fault> {
+        let (Some(reading), batch) = (&mut self.reading, &mut self.batch) else {
+            return Ok(false);
+        };
+        if !batch.rows.is_empty() {
+            return Ok(true);
+        }
+        let full = usize::try_from(BATCH).expect("a batch is small");
+        while batch.rows.len() < full {
+            let Some(entry) = reading.follower.next(limit)? else { break };
+            match entry.kind {
+                Kind::Intent => reading.open.begin(entry.id, entry.at),
+                Kind::Outcome => {
+                    reading.open.end(entry.id);
+                    if entry.at >= reading.saved_to {
+                        batch.rows.extend(entry.record());
+                    }
+                }
+            }
+        }
+        let settled_to = reading.follower.position();
+        let replay_from = reading.open.oldest().unwrap_or(settled_to);
+        batch.checkpoint = Checkpoint { replay_from, settled_to };
+        Ok(batch.rows.len() == full)
+    }
+
+    /// Saves the batch, then lets go of segments that nobody needs any more.
+    fn save(&mut self) -> Result<(), Fault> {
+        let Batch { rows, checkpoint } = &mut self.batch;
+        let (count, checkpoint) = (rows.len() as u64, *checkpoint);
+        // a stretch of intents alone is not worth a transaction, unless it ends a segment
+        let worth_it = count > 0 || checkpoint.replay_from.segment > self.kept_from;
+        if worth_it {
+            self.store.append(rows, &checkpoint)?;
+            rows.clear();
+        }
+        let open = self.reading.as_ref().map_or(0, |reading| reading.open.places.len() as u64);
+        self.progress.note(|status| {
+            status.rows_written += count;
+            status.batches += u64::from(count > 0);
+            status.open_intents = open;
+            status.settled_to = checkpoint.settled_to;
+        });
+        if checkpoint.replay_from.segment > self.kept_from {
+            self.tidy(checkpoint.replay_from.segment)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the segments before `keep`, once their rows cannot be lost any more.
+    fn tidy(&mut self, keep: u64) -> Result<(), Fault> {
+        self.store.harden()?;
+        let deleted = remove_before(self.journal.data_dir(), keep)?;
+        self.progress.note(|status| status.segments_deleted += deleted);
+        self.kept_from = keep;
+        Ok(())
+    }
+}
+
+impl OpenIntents {
+    fn begin(&mut self, id: u128, at: Position) {
+        if let Some(earlier) = self.places.insert(id, at) {
+            self.in_order.remove(&earlier);
+        }
+        self.in_order.insert(at);
+    }
+
+    fn end(&mut self, id: u128) {
+        if let Some(at) = self.places.remove(&id) {
+            self.in_order.remove(&at);
+        }
+    }
+
+    fn oldest(&self) -> Option<Position> {
+        self.in_order.first().copied()
+    }
+}
+
+/// Short: most often another process holds the file for a moment.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+/// A store that comes back is found within this time.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;

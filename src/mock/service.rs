@@ -1,0 +1,217 @@
+//! One request of the mock: read, refuse or answer, write the book, send.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+
+use crate::base::usage::Usage;
+
+use super::answer::Answer;
+use super::ask::{Ask, Operation, sha256_hex};
+use super::body::ScriptBody;
+use super::fault::Refusal;
+use super::knobs::Knobs;
+use super::plan::Plan;
+use super::served::{Book, End, Served};
+use super::wire::Frame;
+use super::{anthropic, chat, completions, embeddings, media, other, responses};
+
+/// What all connections share.
+pub(super) struct Service {
+    pub(super) book: Arc<Book>,
+    pub(super) seed: u64,
+    pub(super) pace: Duration,
+    pub(super) tokens: Option<u64>,
+    /// The credential to insist on.
+    pub(super) key: Option<String>,
+    /// How often a question was refused, for `status=500:2`.
+    pub(super) failures: Mutex<HashMap<(String, u64), u32>>,
+}
+
+/// What the connection needs to send.
+struct Reply {
+    status: StatusCode,
+    answer: Answer,
+    knobs: Knobs,
+    model: String,
+}
+
+impl Service {
+    /// Answers one request. `reset` is set when its connection is to end with a TCP reset.
+    pub(super) async fn call(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        reset: Arc<AtomicBool>,
+    ) -> Result<Response<ScriptBody>, io::Error> {
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
+        let (operation, deployment) = Operation::of(&parts.method, parts.uri.path());
+        let reply = match self.reply(operation, deployment, &parts, &body) {
+            Ok(reply) => reply,
+            Err((refusal, asked)) => refused(operation, &refusal, asked),
+        };
+        let served = served(operation, &reply, &parts.headers, &body);
+        let (id, mut entry) = self.book.begin(served);
+        tokio::time::sleep(reply.knobs.delay.unwrap_or_default()).await;
+        let headers = headers(operation, &reply, &id)?;
+        if parts.method == Method::HEAD {
+            // the connection never asks for this body
+            entry.close(End::Clean);
+        }
+        let body = ScriptBody::new(reply.answer.frames, &reply.knobs, self.pace, entry, reset)?;
+        let mut response = Response::new(body);
+        *response.status_mut() = reply.status;
+        *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    fn reply(
+        &self,
+        operation: Operation,
+        deployment: Option<&str>,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Reply, (Refusal, Option<Box<Ask>>)> {
+        if self.key.as_deref().is_some_and(|key| credential(&parts.headers) != Some(key)) {
+            return Err((Refusal::asked(StatusCode::UNAUTHORIZED), None));
+        }
+        let answer = match operation {
+            Operation::Models => other::models(),
+            Operation::Echo => other::echo(parts, body),
+            _ => {
+                let ask =
+                    Ask::read(operation, deployment, body, self.seed).map_err(|refusal| (refusal, None))?;
+                return match self.refusal(&ask) {
+                    Some(refusal) => Err((refusal, Some(Box::new(ask)))),
+                    None => Ok(self.answer(ask)),
+                };
+            }
+        };
+        Ok(Reply { status: StatusCode::OK, answer, knobs: Knobs::default(), model: String::new() })
+    }
+
+    fn answer(&self, ask: Ask) -> Reply {
+        let plan = || Plan::of(&ask, self.tokens);
+        let answer = match ask.operation {
+            Operation::Chat => chat::answer(&ask, &plan()),
+            Operation::Completions => completions::answer(&ask, &plan()),
+            Operation::Responses => responses::answer(&ask, &plan()),
+            Operation::Messages => anthropic::answer(&ask, &plan()),
+            Operation::CountTokens => anthropic::count(&ask),
+            Operation::Embeddings => embeddings::answer(&ask),
+            Operation::Moderations => other::moderations(&ask),
+            Operation::Images => media::images(&ask),
+            Operation::Speech => media::speech(&ask),
+            Operation::Transcriptions => media::transcriptions(&ask),
+            Operation::Models | Operation::Echo => unreachable!("answered before the body is read"),
+        };
+        Reply { status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
+    }
+
+    fn refusal(&self, ask: &Ask) -> Option<Refusal> {
+        if ask.knobs.no_stream_options && !ask.body["stream_options"].is_null() {
+            let message = "Unrecognized request argument supplied: stream_options".to_owned();
+            return Some(Refusal::bad(message, Some("stream_options")));
+        }
+        if ask.operation == Operation::Messages && ask.body["max_tokens"].is_null() {
+            return Some(Refusal::bad("max_tokens: Field required".to_owned(), None));
+        }
+        let failure = ask.knobs.status?;
+        let status = StatusCode::from_u16(failure.status).ok()?;
+        if let Some(times) = failure.times {
+            let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+            if failures.len() >= MAX_QUESTIONS {
+                failures.clear();
+            }
+            let failed = failures.entry((ask.model.clone(), ask.seed)).or_default();
+            if *failed >= times {
+                return None;
+            }
+            *failed += 1;
+        }
+        Some(Refusal::asked(status))
+    }
+}
+
+fn refused(operation: Operation, refusal: &Refusal, asked: Option<Box<Ask>>) -> Reply {
+    let answer = Answer::json(&refusal.body(operation), Usage::default(), 0);
+    let (knobs, model) = asked.map_or_else(Default::default, |ask| (ask.knobs, ask.model));
+    Reply { status: refusal.status, answer, knobs, model }
+}
+
+fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Bytes) -> Served {
+    Served {
+        id: String::new(),
+        operation: operation.as_str(),
+        model: reply.model.clone(),
+        reported_model: reply.knobs.reported.clone(),
+        body_sha256: sha256_hex(body),
+        credential: credential(headers)
+            .map_or_else(String::new, |key| sha256_hex(key.as_bytes())[..8].into()),
+        status: reply.status.as_u16(),
+        stream: reply.answer.stream,
+        usage: reply.answer.usage,
+        usage_reported: reply.answer.usage_reported,
+        tokens_emitted: 0,
+        bytes: 0,
+        end: End::Open,
+    }
+}
+
+/// The caller's credential, in any provider's spelling.
+fn credential(headers: &HeaderMap) -> Option<&str> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    text("authorization")
+        .map(|value| value.strip_prefix("Bearer ").unwrap_or(value))
+        .or_else(|| text("x-api-key"))
+        .or_else(|| text("api-key"))
+}
+
+fn headers(operation: Operation, reply: &Reply, id: &str) -> Result<HeaderMap, io::Error> {
+    let mut headers = HeaderMap::new();
+    let value = |text: &str| HeaderValue::from_str(text).map_err(io::Error::other);
+    headers.insert(header::CONTENT_TYPE, value(reply.answer.content_type)?);
+    if operation.is_anthropic() {
+        headers.insert("request-id", value(id)?);
+        headers.insert("anthropic-ratelimit-requests-limit", HeaderValue::from_static("4000"));
+        headers.insert("anthropic-ratelimit-requests-remaining", HeaderValue::from_static("3999"));
+    } else {
+        headers.insert("x-request-id", value(id)?);
+        headers.insert("openai-version", HeaderValue::from_static("2020-10-01"));
+        headers.insert("openai-processing-ms", HeaderValue::from_static("12"));
+        headers.insert("x-ratelimit-limit-requests", HeaderValue::from_static("10000"));
+        headers.insert("x-ratelimit-remaining-requests", HeaderValue::from_static("9999"));
+        headers.insert("x-ratelimit-reset-requests", HeaderValue::from_static("6ms"));
+    }
+    if let Some(seconds) = reply.knobs.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    match reply.knobs.encoding {
+        Some(encoding) => {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
+        }
+        None if !reply.answer.stream => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length(&reply.answer.frames)));
+        }
+        None => {}
+    }
+    Ok(headers)
+}
+
+fn length(frames: &[Frame]) -> usize {
+    frames.iter().map(|frame| frame.bytes.len()).sum()
+}
+
+/// More than any provider takes.
+const MAX_BODY: usize = 64 << 20;
+
+/// Questions whose failures are remembered at once.
+const MAX_QUESTIONS: usize = 100_000;

@@ -1,0 +1,350 @@
+//! The catalogue: which price a model has at a provider and a moment. Unknown is `None`, never a guess.
+
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
+
+use indexmap::IndexMap;
+use thiserror::Error;
+
+use super::file::{CatalogueFile, Dated, Entry, FORMAT, Minute, ProviderNote, Sheet, SourceNote, TierSheet};
+use super::names::candidates;
+use super::price::{Match, Price, Tier, from_section};
+use super::rates::{Rates, Tariff, Unit};
+use super::section::PriceSection;
+use crate::base::clock::Timestamp;
+use crate::base::money::PicoUsd;
+
+/// Prices of models by provider, with the config's overrides on top. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Catalogue {
+    version: String,
+    book: Arc<Book>,
+    overrides: Arc<HashMap<String, Arc<Price>>>,
+}
+
+/// Why a text is not a catalogue. The fault is the file's; trying again does not help.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum CatalogueFault {
+    /// Not JSON of the right shape.
+    #[error("not a price catalogue: {0}")]
+    Shape(String),
+    /// Written for another version of Tollgate.
+    #[error("the catalogue's format is `{0}`, this version reads `{FORMAT}`")]
+    Format(String),
+    /// A model refers to a provider that is not listed.
+    #[error("model `{model}` names the provider `{provider}`, which is not listed")]
+    NoProvider {
+        /// The model.
+        model: String,
+        /// The missing provider.
+        provider: String,
+    },
+    /// One name of one provider leads to two entries.
+    #[error("the name `{0}` leads to two entries")]
+    Twice(String),
+    /// An entry without any rate would be free.
+    #[error("model `{0}` has no rates")]
+    NoRates(String),
+    /// A rate beyond reason: a slip of the point.
+    #[error("model `{model}`: {rate} pico-USD per {unit} is beyond {bound}", unit = unit.as_str())]
+    OutOfBounds {
+        /// The model.
+        model: String,
+        /// The unit.
+        unit: Unit,
+        /// The rate.
+        rate: u64,
+        /// The bound.
+        bound: u64,
+    },
+}
+
+/// The highest rate that is believed: 10,000 USD per million tokens, 1,000 USD per other unit.
+#[must_use]
+pub fn bound(unit: Unit) -> u64 {
+    if unit.is_token() { 10_000_000_000 } else { 1_000_000_000_000_000 }
+}
+
+impl Catalogue {
+    /// The catalogue that ships with Tollgate.
+    ///
+    /// # Panics
+    /// Never in a build that passed its tests: they read the same text.
+    #[must_use]
+    pub fn shipped() -> Arc<Self> {
+        static SHIPPED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| {
+            let text = include_str!("../../config/prices.json");
+            Arc::new(Catalogue::parse(text).expect("the shipped catalogue is checked by a test"))
+        });
+        SHIPPED.clone()
+    }
+
+    /// Reads a catalogue (docs/PRICES.md).
+    ///
+    /// # Errors
+    /// When the text is not one, or contradicts itself; see [`CatalogueFault`].
+    pub fn parse(json: &str) -> Result<Self, CatalogueFault> {
+        let mut file: CatalogueFile =
+            serde_json::from_str(json).map_err(|fault| CatalogueFault::Shape(fault.to_string()))?;
+        if file.format != FORMAT {
+            return Err(CatalogueFault::Format(file.format));
+        }
+        file.fill_in();
+        let version = file.version.clone();
+        Ok(Self { version, book: Arc::new(Book::index(file)?), overrides: Arc::default() })
+    }
+
+    /// What a ledger row says priced it.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where the facts come from.
+    #[must_use]
+    pub fn sources(&self) -> &[SourceNote] {
+        &self.book.sources
+    }
+
+    /// Every entry of the file, in its order.
+    #[must_use]
+    pub fn entries(&self) -> &[Entry] {
+        &self.book.entries
+    }
+
+    /// The overridden names and their prices.
+    pub fn overridden(&self) -> impl Iterator<Item = &Arc<Price>> {
+        self.overrides.values()
+    }
+
+    /// This catalogue with the config's own prices, which win over any entry of exactly that name. The
+    /// version says so.
+    #[must_use]
+    pub fn with_overrides(&self, sections: &IndexMap<String, PriceSection>) -> Self {
+        if sections.is_empty() {
+            return self.clone();
+        }
+        let prices =
+            sections.iter().map(|(name, section)| (name.clone(), Arc::new(from_section(name, section))));
+        let version = format!("{}+config-{:08x}", self.version, fingerprint(sections));
+        Self { version, book: Arc::clone(&self.book), overrides: Arc::new(prices.collect()) }
+    }
+
+    /// The price of `model` at the upstream's `host` and the moment `at`. `None`: not known.
+    ///
+    /// A known host asks that provider (and those whose models it serves) only. At an unknown host a
+    /// name `provider/model` asks that provider, and a bare name the providers that own their names.
+    #[must_use]
+    pub fn price(&self, host: Option<&str>, model: &str, at: Timestamp) -> Option<Arc<Price>> {
+        if let Some(own) = self.overrides.get(model) {
+            return Some(Arc::clone(own));
+        }
+        let (matched, entry) = self.find(host, model)?;
+        Some(Arc::new(resolve(entry, matched, at)))
+    }
+
+    /// The entry that prices `model`, and by which rule.
+    #[must_use]
+    pub fn find(&self, host: Option<&str>, model: &str) -> Option<(Match, &Entry)> {
+        if model.len() > LONGEST_NAME {
+            return None;
+        }
+        let name = model.to_ascii_lowercase();
+        self.book.find(host, &name)
+    }
+}
+
+/// No catalogue has longer names; a caller may send any.
+const LONGEST_NAME: usize = 256;
+
+/// The file, indexed.
+#[derive(Debug)]
+struct Book {
+    sources: Vec<SourceNote>,
+    providers: Vec<ProviderNote>,
+    entries: Vec<Entry>,
+    /// Provider and name in lower case, to the entry.
+    by_name: HashMap<(u16, String), u32>,
+    /// Provider id, to its place.
+    by_id: HashMap<String, u16>,
+}
+
+impl Book {
+    fn index(file: CatalogueFile) -> Result<Self, CatalogueFault> {
+        let places = (0_u16..).zip(&file.providers);
+        let by_id: HashMap<String, u16> = places.map(|(place, note)| (note.id.clone(), place)).collect();
+        let mut by_name = HashMap::with_capacity(file.models.len() * 3);
+        for (place, entry) in (0_u32..).zip(&file.models) {
+            check(entry)?;
+            let provider = *by_id.get(&entry.provider).ok_or_else(|| CatalogueFault::NoProvider {
+                model: entry.name.clone(),
+                provider: entry.provider.clone(),
+            })?;
+            for name in std::iter::once(&entry.name).chain(&entry.aliases) {
+                let taken = by_name.insert((provider, name.to_ascii_lowercase()), place);
+                if taken.is_some_and(|other| other != place) {
+                    return Err(CatalogueFault::Twice(format!("{}/{name}", entry.provider)));
+                }
+            }
+        }
+        Ok(Self { sources: file.sources, providers: file.providers, entries: file.models, by_name, by_id })
+    }
+
+    fn find(&self, host: Option<&str>, name: &str) -> Option<(Match, &Entry)> {
+        if let Some(provider) = host.and_then(|host| self.provider_at(host)) {
+            return self.at_provider(provider, name);
+        }
+        let prefixed = name.split_once('/').and_then(|(id, rest)| Some((*self.by_id.get(id)?, rest)));
+        if let Some((provider, rest)) = prefixed {
+            return self.at_provider(provider, rest);
+        }
+        let owners = (0_u16..).zip(&self.providers).filter(|(_, note)| note.owner);
+        // the surest reading at any owner, before a less sure one at the first
+        candidates(name).find_map(|(matched, candidate)| {
+            owners.clone().find_map(|(owner, _)| self.entry(owner, matched, candidate))
+        })
+    }
+
+    fn provider_at(&self, host: &str) -> Option<u16> {
+        let host = host.to_ascii_lowercase();
+        let is_at = |pattern: &String| match pattern.strip_prefix('.') {
+            Some(_) => host.ends_with(pattern.as_str()),
+            None => host == *pattern,
+        };
+        (0_u16..).zip(&self.providers).find(|(_, note)| note.hosts.iter().any(is_at)).map(|(place, _)| place)
+    }
+
+    /// At a provider, then at those whose models it serves; each by the name as given, then by the name
+    /// without the provider's own prefix.
+    fn at_provider(&self, provider: u16, name: &str) -> Option<(Match, &Entry)> {
+        let note = self.providers.get(usize::from(provider))?;
+        let served = note.serves.iter().filter_map(|id| self.by_id.get(id).copied());
+        std::iter::once(provider).chain(served).find_map(|place| {
+            let own_prefix = &self.providers.get(usize::from(place))?.id;
+            let bare = name.strip_prefix(own_prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
+            let readings = candidates(name).chain(bare.into_iter().flat_map(candidates));
+            readings.into_iter().find_map(|(matched, candidate)| self.entry(place, matched, candidate))
+        })
+    }
+
+    fn entry(&self, provider: u16, matched: Match, name: &str) -> Option<(Match, &Entry)> {
+        // one small allocation per look-up; the door caches the answer
+        let place = *self.by_name.get(&(provider, name.to_owned()))?;
+        let entry = self.entries.get(usize::try_from(place).ok()?)?;
+        let by_alias = matched == Match::Name && !entry.name.eq_ignore_ascii_case(name);
+        Some((if by_alias { Match::Alias } else { matched }, entry))
+    }
+}
+
+/// Reads an entry at a moment.
+#[must_use]
+pub fn resolve(entry: &Entry, matched: Match, at: Timestamp) -> Price {
+    let standard = standard_sheet(entry, at);
+    let tiers = Tier::SPECIAL.into_iter().filter_map(|tier| {
+        let sheet = tier_sheet(entry, tier, standard, at)?;
+        Some((tier, tariff(&sheet)))
+    });
+    Price {
+        name: format!("{}/{}", entry.provider, entry.name),
+        matched,
+        standard: tariff(standard),
+        tiers: tiers.collect(),
+        max_output_tokens: entry.max_output,
+        context_window: entry.context,
+        source: entry.source.clone(),
+        valid_until: next_change(entry, at),
+    }
+}
+
+/// A tier's rates over the standard ones; `None` when it has none of its own.
+fn tier_sheet(entry: &Entry, tier: Tier, standard: &Sheet, at: Timestamp) -> Option<Sheet> {
+    let of = |wanted| {
+        let in_force =
+            move |sheet: &&TierSheet| sheet.tier == wanted && sheet.from.is_none_or(|day| day.0 <= at);
+        entry.tiers.iter().filter(in_force).map(|sheet| &sheet.rates)
+    };
+    let mut own = of(tier).peekable();
+    own.peek()?;
+    // `fast` is another word for `priority` where both are priced
+    let same = (tier == Tier::Fast).then(|| of(Tier::Priority)).into_iter().flatten();
+    let mut sheet = Sheet::new();
+    for (unit, ladder) in own.chain(same).flatten().chain(standard) {
+        sheet.entry(*unit).or_insert_with(|| ladder.clone());
+    }
+    Some(sheet)
+}
+
+fn standard_sheet(entry: &Entry, at: Timestamp) -> &Sheet {
+    let applies = |dated: &&Dated| {
+        dated.from.is_none_or(|day| day.0 <= at) && dated.hours.is_none_or(|hours| within(hours, at))
+    };
+    entry.dated.iter().rev().find(applies).map_or(&entry.rates, |dated| &dated.rates)
+}
+
+fn within((from, to): (Minute, Minute), at: Timestamp) -> bool {
+    let minute = Minute(at.as_secs().rem_euclid(DAY_SECS) / 60);
+    if to < from { minute >= from || minute < to } else { from <= minute && minute < to }
+}
+
+/// The next moment at which another rate may apply.
+fn next_change(entry: &Entry, at: Timestamp) -> Option<Timestamp> {
+    let days = entry.dated.iter().filter_map(|dated| dated.from);
+    let days = days.chain(entry.tiers.iter().filter_map(|sheet| sheet.from)).map(|day| day.0);
+    let hours = entry.dated.iter().filter_map(|dated| dated.hours).flat_map(|(from, to)| [from, to]);
+    let midnight = at.as_secs().div_euclid(DAY_SECS) * DAY_SECS;
+    let hours = hours
+        .flat_map(|minute| [0, DAY_SECS].map(|day| Timestamp::from_secs(midnight + day + minute.0 * 60)));
+    days.chain(hours).filter(|moment| *moment > at).min()
+}
+
+const DAY_SECS: i64 = 86_400;
+
+/// A sheet as a tariff: at each threshold of any unit, all the rates that apply above it.
+fn tariff(sheet: &Sheet) -> Tariff {
+    let rates = |read: &dyn Fn(&super::file::Ladder) -> u64| {
+        sheet
+            .iter()
+            .fold(Rates::default(), |rates, (unit, ladder)| rates.with(*unit, PicoUsd::new(read(ladder))))
+    };
+    let mut thresholds: Vec<u64> =
+        sheet.values().flat_map(|ladder| &ladder.steps).map(|step| step.0).collect();
+    thresholds.sort_unstable();
+    thresholds.dedup();
+    let base = Tariff::flat(rates(&|ladder| ladder.base));
+    thresholds
+        .into_iter()
+        .fold(base, |tariff, above| tariff.with_step(above, rates(&|ladder| ladder.above(above))))
+}
+
+fn check(entry: &Entry) -> Result<(), CatalogueFault> {
+    let dated = entry.dated.iter().map(|dated| &dated.rates);
+    if std::iter::once(&entry.rates).chain(dated.clone()).any(Sheet::is_empty) {
+        return Err(CatalogueFault::NoRates(entry.name.clone()));
+    }
+    let tiers = entry.tiers.iter().map(|sheet| &sheet.rates);
+    for (unit, ladder) in std::iter::once(&entry.rates).chain(dated).chain(tiers).flatten() {
+        if ladder.highest() > bound(*unit) {
+            let (model, rate) = (entry.name.clone(), ladder.highest());
+            let (unit, bound) = (*unit, bound(*unit));
+            return Err(CatalogueFault::OutOfBounds { model, unit, rate, bound });
+        }
+    }
+    Ok(())
+}
+
+/// The same for the same overrides on every machine; another for others.
+fn fingerprint(sections: &IndexMap<String, PriceSection>) -> u32 {
+    let mut lines: Vec<String> = sections
+        .iter()
+        .map(|(name, section)| {
+            let price = from_section(name, section);
+            format!("{name}\n{}\n{:?}\n", price.standard.rates(0).to_json(), price.max_output_tokens)
+        })
+        .collect();
+    lines.sort_unstable();
+    crc32fast::hash(lines.concat().as_bytes())
+}
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -1,0 +1,57 @@
+//! The body that goes to the client: bytes at hand, or a relay of the upstream's.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+
+use super::relay::Relay;
+
+/// An answer's body.
+#[derive(Debug)]
+pub enum Outgoing {
+    /// Bytes at hand; `None` once they went out.
+    Ready(Option<Bytes>),
+    /// Bytes as the upstream sends them.
+    Relayed(Box<Relay>),
+}
+
+/// The upstream broke off: the client's connection must not end as if all was well (invariant I7).
+#[derive(Debug, thiserror::Error)]
+#[error("the upstream broke off its answer")]
+pub struct BrokenOff;
+
+impl Outgoing {
+    /// Bytes at hand.
+    #[must_use]
+    pub fn ready(bytes: Bytes) -> Self {
+        Self::Ready((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = BrokenOff;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+        match self.get_mut() {
+            Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Relayed(relay) => relay.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Ready(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Relayed(relay) => relay.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Everything known about one request so far. It owns what must be given back; dropping it closes
+//! the books as `cancelled`, so no end of a request can leave them open.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::error::Refusal;
+use super::fill::Fill;
+use super::headers::Head;
+use super::policy::{Account, Door, Policy};
+use super::settle::{self, End};
+use crate::base::clock::{Tick, Timestamp};
+use crate::base::id::RequestId;
+use crate::base::money::NanoUsd;
+use crate::budget::Reservation;
+use crate::dialect::path::{Endpoint, Metering};
+use crate::dialect::request::RequestFacts;
+use crate::limits::Admission;
+use crate::pricing::price::Price;
+use crate::signals::{Active, Answered, Attempt};
+use crate::store::record::Record;
+use crate::telemetry::trace::{TraceContext, new_span_id};
+use crate::telemetry::words::Rejection;
+
+/// One request from its first header to its record: the books while they are open.
+#[derive(Debug)]
+pub(super) struct Exchange {
+    /// `None` only once the books were handed to `settle`.
+    books: Option<Box<Books>>,
+}
+
+/// What is known, and what is held, for one request.
+#[derive(Debug)]
+pub(super) struct Books {
+    pub(super) door: Arc<Door>,
+    pub(super) policy: Arc<Policy>,
+    pub(super) began: Tick,
+    pub(super) id: RequestId,
+    pub(super) endpoint: Endpoint,
+    pub(super) head: Head,
+    pub(super) trace: TraceContext,
+    pub(super) span_id: u64,
+    pub(super) record: Record,
+
+    pub(super) account: Option<Arc<Account>>,
+    pub(super) facts: RequestFacts,
+    /// The body as it came, for counting when the upstream reports nothing.
+    pub(super) prompt: Bytes,
+    /// The share of `server.max_body_total` that the body takes.
+    pub(super) memory: Option<OwnedSemaphorePermit>,
+
+    pub(super) admission: Option<Admission>,
+    pub(super) reservation: Option<Reservation>,
+    /// The price by which it was admitted.
+    pub(super) price: Option<Arc<Price>>,
+    pub(super) fill: Option<Fill>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) answered: Answered,
+    pub(super) rejection: Option<Rejection>,
+    /// Type and scope of the rate limit that refused.
+    pub(super) limit_hit: Option<(&'static str, &'static str)>,
+    pub(super) first_output: Option<Tick>,
+
+    _active: Active,
+    place: Option<Place>,
+}
+
+/// What is known when a request begins.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) began: Tick,
+    pub(super) id: RequestId,
+    pub(super) endpoint: Endpoint,
+    pub(super) trace: TraceContext,
+    pub(super) record: Record,
+    pub(super) head: Head,
+}
+
+impl Exchange {
+    pub(super) fn open(door: Arc<Door>, opening: Opening) -> Self {
+        let Opening { began, id, endpoint, trace, record, head } = opening;
+        let books = Books {
+            policy: door.live.snapshot(),
+            span_id: new_span_id(&door.chance),
+            _active: door.signals.request_started(&head.method, head.scheme),
+            began,
+            id,
+            endpoint,
+            head,
+            trace,
+            record,
+            door,
+            account: None,
+            facts: RequestFacts::default(),
+            prompt: Bytes::new(),
+            memory: None,
+            admission: None,
+            reservation: None,
+            price: None,
+            fill: None,
+            attempts: Vec::new(),
+            answered: Answered::default(),
+            rejection: None,
+            limit_hit: None,
+            first_output: None,
+            place: None,
+        };
+        Self { books: Some(Box::new(books)) }
+    }
+
+    /// Takes a place among the requests at work.
+    pub(super) fn enter(&mut self) -> Result<(), Refusal> {
+        if self.door.draining.load(Ordering::Acquire) {
+            return Err(Refusal::ShuttingDown);
+        }
+        let before = self.door.at_work.fetch_add(1, Ordering::AcqRel);
+        let door = self.door.clone();
+        self.place = Some(Place { door });
+        if before >= self.policy.bounds.max_requests { Err(Refusal::Overloaded) } else { Ok(()) }
+    }
+
+    /// Ends the exchange: exactly one record is left. Tells the cost, if it is known at once.
+    pub(super) fn close(mut self, end: End) -> Option<NanoUsd> {
+        self.books.take().and_then(|books| settle::settle(books, end))
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        if let Some(books) = self.books.take() {
+            settle::settle(books, End::cancelled());
+        }
+    }
+}
+
+impl Deref for Exchange {
+    type Target = Books;
+    fn deref(&self) -> &Books {
+        self.books.as_deref().expect("books are open until close or drop, which both consume the exchange")
+    }
+}
+
+impl DerefMut for Exchange {
+    fn deref_mut(&mut self) -> &mut Books {
+        self.books
+            .as_deref_mut()
+            .expect("books are open until close or drop, which both consume the exchange")
+    }
+}
+
+impl Books {
+    pub(super) fn now(&self) -> Timestamp {
+        self.door.clock.now()
+    }
+
+    pub(super) fn tick(&self) -> Tick {
+        self.door.clock.tick()
+    }
+
+    pub(super) fn is_billed(&self) -> bool {
+        self.endpoint.operation.metering() == Metering::Billed
+    }
+
+    /// Whether the caller's spending is limited.
+    pub(super) fn has_budget(&self) -> bool {
+        self.account.as_ref().is_some_and(|account| !account.budgets.is_empty())
+    }
+
+    /// Whether an upstream was asked and may have worked.
+    pub(super) fn was_dispatched(&self) -> bool {
+        !self.attempts.is_empty()
+    }
+
+    /// Notes the first output byte that the client got.
+    pub(super) fn note_first_output(&mut self) {
+        if self.first_output.is_none() {
+            self.first_output = Some(self.tick());
+        }
+    }
+}
+
+/// A place among the requests at work, given back when it goes.
+#[derive(Debug)]
+struct Place {
+    door: Arc<Door>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.door.at_work.fetch_sub(1, Ordering::AcqRel);
+    }
+}

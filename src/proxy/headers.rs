@@ -1,0 +1,241 @@
+//! Which headers go where: what is read and not forwarded, what is hop-by-hop, what Tollgate adds.
+
+use std::collections::BTreeMap;
+
+use http::header::{self, HeaderName};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Version};
+
+use crate::telemetry::trace::TraceContext;
+
+/// Labels that the client put on a request. Never an identity (FAULTS B9).
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Labels {
+    pub(super) user: String,
+    pub(super) run: String,
+    pub(super) session: String,
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// What the span and the log want to know of the request's head.
+#[derive(Debug, Clone)]
+pub(super) struct Head {
+    pub(super) scheme: &'static str,
+    pub(super) protocol_version: &'static str,
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) user_agent: String,
+    pub(super) host: String,
+}
+
+/// Reads our own label headers and the aliases that people already send (DESIGN, outside surface).
+pub(super) fn labels(headers: &HeaderMap) -> Labels {
+    let mut labels = Labels {
+        user: first_text(headers, &["x-tollgate-user", "helicone-user-id"]),
+        run: first_text(headers, &["x-tollgate-run"]),
+        session: first_text(headers, &["x-tollgate-session", "helicone-session-id"]),
+        tags: BTreeMap::new(),
+    };
+    for name in ["x-litellm-tags", "x-tollgate-tags"] {
+        for value in headers.get_all(name) {
+            read_tags(value, &mut labels.tags);
+        }
+    }
+    for (name, value) in headers {
+        if let Some(property) = name.as_str().strip_prefix("helicone-property-") {
+            add_tag(&mut labels.tags, property, value.to_str().unwrap_or_default());
+        }
+    }
+    if let Some(metadata) = headers.get("cf-aig-metadata").and_then(|value| value.to_str().ok())
+        && let Ok(pairs) = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(metadata)
+    {
+        for (name, value) in pairs {
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            add_tag(&mut labels.tags, &name, &text);
+        }
+    }
+    labels
+}
+
+pub(super) fn head(parts: &Parts, scheme: &'static str) -> Head {
+    let text = |name| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    Head {
+        scheme,
+        protocol_version: if parts.version == Version::HTTP_2 { "2" } else { "1.1" },
+        method: parts.method.as_str().into(),
+        path: parts.uri.path().into(),
+        user_agent: bounded(text(header::USER_AGENT)),
+        host: bounded(authority.unwrap_or_else(|| text(header::HOST))),
+    }
+}
+
+/// The caller's trace, if it sent a valid one.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    TraceContext::parse(values("traceparent"), values("tracestate"))
+}
+
+/// The upstream the client asked for, and what it wishes of the cache.
+pub(super) fn wanted_upstream(headers: &HeaderMap) -> Option<&str> {
+    headers.get("x-tollgate-upstream").and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
+/// Request headers as the upstream gets them: without hop-by-hop headers, the caller's credentials,
+/// our own headers, and those that frame the body (the client library frames it anew).
+pub(super) fn to_upstream(from: &HeaderMap) -> HeaderMap {
+    let nominated = nominated(from);
+    let mut kept = HeaderMap::with_capacity(from.len() + 4);
+    for (name, value) in from {
+        let text = name.as_str();
+        let dropped = is_hop_by_hop(name)
+            || nominated.iter().any(|nominee| nominee == text)
+            || CREDENTIALS.contains(&text)
+            || READ_HERE.contains(&text)
+            || text.starts_with("x-tollgate-")
+            || text.starts_with("helicone-")
+            || name == header::HOST
+            || name == header::CONTENT_LENGTH
+            || name == header::EXPECT;
+        if !dropped {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// Response headers as the client gets them: without hop-by-hop headers. Order and values stay.
+pub(super) fn to_client(from: &HeaderMap, body_is_changed: bool) -> HeaderMap {
+    let nominated = nominated(from);
+    let mut kept = HeaderMap::with_capacity(from.len() + 8);
+    for (name, value) in from {
+        let dropped = is_hop_by_hop(name)
+            || nominated.iter().any(|nominee| nominee == name.as_str())
+            || (body_is_changed && name == header::CONTENT_LENGTH);
+        if !dropped {
+            kept.append(name.clone(), value.clone());
+        }
+    }
+    kept
+}
+
+/// A header value from text that we made; text that cannot be one is left out.
+pub(super) fn set(headers: &mut HeaderMap, name: &'static str, text: &str) {
+    if let Ok(value) = HeaderValue::from_str(text) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+/// The caller's credentials: exactly one of ours replaces them (FAULTS A16).
+const CREDENTIALS: &[&str] = &[
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "xi-api-key",
+    "cookie",
+    "proxy-authorization",
+];
+/// Read here and not forwarded; the trace context is written anew per attempt.
+const READ_HERE: &[&str] =
+    &["x-litellm-tags", "cf-aig-metadata", "traceparent", "tracestate", "baggage", "b3", "x-amzn-trace-id"];
+/// A label longer than this is cut: it becomes a column, not a document.
+const LONGEST_LABEL: usize = 256;
+const MOST_TAGS: usize = 32;
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    const NAMES: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+    NAMES.contains(&name.as_str())
+}
+
+/// Names listed in `Connection`, less those that carry the request itself: a client cannot make us
+/// drop its own framing or identity by naming it (FAULTS H8).
+fn nominated(headers: &HeaderMap) -> Vec<String> {
+    let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
+}
+
+fn first_text(headers: &HeaderMap, names: &[&str]) -> String {
+    let found = names.iter().find_map(|name| headers.get(*name));
+    found.map(|value| bounded(&String::from_utf8_lossy(value.as_bytes()))).unwrap_or_default()
+}
+
+/// `a=1,b=2` and bare words (`x-litellm-tags: prod,search`), which become `word=true`.
+fn read_tags(value: &HeaderValue, tags: &mut BTreeMap<String, String>) {
+    for part in String::from_utf8_lossy(value.as_bytes()).split(',') {
+        let (name, text) = part.split_once('=').unwrap_or((part, "true"));
+        add_tag(tags, name, text);
+    }
+}
+
+fn add_tag(tags: &mut BTreeMap<String, String>, name: &str, text: &str) {
+    let name = bounded(name.trim());
+    if !name.is_empty() && tags.len() < MOST_TAGS {
+        tags.insert(name, bounded(text.trim()));
+    }
+}
+
+fn bounded(text: &str) -> String {
+    text.chars().take(LONGEST_LABEL).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn no_credential_and_no_hop_by_hop_header_reaches_the_upstream() {
+        let sent = to_upstream(&map(&[
+            ("authorization", "Bearer caller"),
+            ("x-api-key", "caller"),
+            ("cookie", "a=b"),
+            ("connection", "keep-alive, x-secret-hop"),
+            ("x-secret-hop", "1"),
+            ("te", "trailers"),
+            ("x-tollgate-tags", "a=b"),
+            ("x-stainless-lang", "python"),
+            ("openai-beta", "v2"),
+        ]));
+        let names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
+        assert_eq!(names, ["x-stainless-lang", "openai-beta"]);
+    }
+
+    #[test]
+    fn answer_headers_keep_their_order_and_values() {
+        let kept = to_client(&map(&[("b", "2"), ("connection", "close"), ("a", "1"), ("b", "3")]), false);
+        let pairs: Vec<_> = kept.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
+        assert_eq!(pairs, [("b", "2"), ("b", "3"), ("a", "1")]);
+    }
+
+    #[test]
+    fn labels_are_read_from_our_headers_and_from_those_people_already_send() {
+        let labels = labels(&map(&[
+            ("x-tollgate-tags", "feature=search, env=prod"),
+            ("x-litellm-tags", "beta"),
+            ("helicone-property-app", "web"),
+            ("helicone-user-id", "u1"),
+            ("cf-aig-metadata", r#"{"n":1,"s":"x"}"#),
+        ]));
+        let pairs: Vec<_> = labels.tags.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        assert_eq!(pairs, ["app=web", "beta=true", "env=prod", "feature=search", "n=1", "s=x"]);
+        assert_eq!(labels.user, "u1");
+    }
+}

@@ -1,0 +1,134 @@
+//! What the door works with: the services of the process, and the policy of one config load.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+use crate::base::chance::Chance;
+use crate::base::clock::Clock;
+use crate::base::live::Live;
+use crate::budget::Budget;
+use crate::cache::Cache;
+use crate::cache::section::CacheRule;
+use crate::dialect::path::Dialect;
+use crate::identity::{Directory, Rules};
+use crate::ledger::journal::Journal;
+use crate::limits::Limiter;
+use crate::pricing::catalogue::Catalogue;
+use crate::routing::router::{Router, Target, UpstreamIndex};
+use crate::signals::Signals;
+use crate::tokens::CountingPool;
+use crate::upstream::client::Client;
+use crate::upstream::endpoint::Upstream;
+use crate::upstream::section::UpstreamKind;
+
+/// One worker's view: the shared door, and its own connections.
+#[derive(Debug)]
+pub struct Station {
+    /// Shared by all workers.
+    pub door: Arc<Door>,
+    /// `http` or `https`, as the data listener speaks.
+    pub scheme: &'static str,
+    /// This worker's upstream connections.
+    pub client: Client,
+}
+
+/// The services of the process. Built once.
+#[derive(Debug)]
+pub struct Door {
+    /// The policy now in force.
+    pub live: Live<Policy>,
+    /// Time.
+    pub clock: Clock,
+    /// Chance, for ids and weighted routes.
+    pub chance: Chance,
+    /// The record that survives.
+    pub journal: Arc<Journal>,
+    /// Answers that may be served again.
+    pub cache: Cache,
+    /// Counts tokens off the workers.
+    pub counting: CountingPool,
+    /// Traces, metrics, logs.
+    pub signals: Arc<Signals>,
+    /// Request bodies in memory, in KiB (`server.max_body_total`).
+    pub body_memory: Arc<Semaphore>,
+    /// Requests at work.
+    pub at_work: AtomicU32,
+    /// Set when the process stops: new requests are sent away.
+    pub draining: AtomicBool,
+}
+
+/// What one config load decided. A request keeps the policy it began with.
+#[derive(Debug)]
+pub struct Policy {
+    /// Counts config loads.
+    pub generation: u64,
+    /// Whose key is whose.
+    pub directory: Directory<Arc<Account>>,
+    /// The account of everyone when `open: true`.
+    pub open: Option<Arc<Account>>,
+    /// Model names to targets.
+    pub router: Router,
+    /// All upstreams, in the config's order.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// What things cost.
+    pub catalogue: Arc<Catalogue>,
+    /// Models with a price of their own in the config: that price is taken before any other.
+    pub overridden: Vec<String>,
+    /// Whether unmetered paths are refused to callers with a budget.
+    pub refuse_unmetered: bool,
+    /// Bounds of the data listener.
+    pub bounds: Bounds,
+}
+
+/// Bounds on what a client may make us hold.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Largest body that is read whole, bytes.
+    pub max_body: u64,
+    /// Limit on silence while a body arrives.
+    pub body_timeout: Duration,
+    /// Requests at work at once.
+    pub max_requests: u32,
+    /// How long a request waits for an identical one in flight.
+    pub coalesce_wait: Duration,
+}
+
+/// A caller's key with everything that holds for it, resolved once per config load.
+#[derive(Debug)]
+pub struct Account {
+    /// Team name.
+    pub team: String,
+    /// Key name within the team.
+    pub key: String,
+    /// What the key may do; `None` when everyone may do everything (`open`).
+    pub rules: Option<Rules>,
+    /// Rate limits of team and key.
+    pub limiters: Vec<Arc<Limiter>>,
+    /// Budgets of team and key.
+    pub budgets: Vec<Arc<Budget>>,
+    /// Whether answers may come from the cache.
+    pub cache: Option<CacheRule>,
+}
+
+impl Policy {
+    /// The targets for a request: the one the client named, a route's, or the first upstream that
+    /// speaks the path's dialect (the first of all if none does).
+    #[must_use]
+    pub fn targets(&self, model: &str, dialect: Dialect, wanted: Option<&str>, dice: u64) -> Vec<Target> {
+        let only = |upstream: UpstreamIndex| vec![Target { upstream, model: None }];
+        if let Some(wanted) = wanted {
+            return self.upstreams.iter().position(|up| up.name == wanted).map_or(Vec::new(), only);
+        }
+        let routed = self.router.targets(model, dice);
+        if !routed.is_empty() || self.upstreams.is_empty() {
+            return routed;
+        }
+        let speaks = |upstream: &Arc<Upstream>| {
+            (upstream.kind == UpstreamKind::Anthropic) == (dialect == Dialect::Anthropic)
+        };
+        only(self.upstreams.iter().position(speaks).unwrap_or(0))
+    }
+}

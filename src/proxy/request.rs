@@ -1,0 +1,45 @@
+//! A request that was read: what every later step looks at.
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use hyper::body::Incoming;
+
+use crate::dialect::request::RequestFacts;
+use crate::routing::router::Target;
+
+/// A decoded request.
+#[derive(Debug)]
+pub(super) struct ReadRequest {
+    pub(super) method: Method,
+    /// Raw path, percent escapes and all.
+    pub(super) path: String,
+    /// Raw query, without the question mark.
+    pub(super) query: Option<String>,
+    /// The client's headers, as they came.
+    pub(super) headers: HeaderMap,
+    pub(super) body: RequestBody,
+    pub(super) facts: RequestFacts,
+    /// Whether bytes of the body may be spliced (not when it came encoded).
+    pub(super) can_splice: bool,
+    /// Where it may go, best first; never empty.
+    pub(super) targets: Vec<Target>,
+}
+
+/// The body: read whole, or passing through.
+#[derive(Debug)]
+pub(super) enum RequestBody {
+    /// Read whole; can be sent again.
+    Whole(Bytes),
+    /// Streams through once.
+    Passing(Incoming),
+}
+
+impl ReadRequest {
+    /// The body's bytes, when it was read whole.
+    pub(super) fn whole(&self) -> Option<&Bytes> {
+        match &self.body {
+            RequestBody::Whole(bytes) => Some(bytes),
+            RequestBody::Passing(_) => None,
+        }
+    }
+}

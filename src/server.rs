@@ -1,0 +1,271 @@
+//! Listeners and workers: accepts connections, speaks HTTP/1.1 and HTTP/2, with or without TLS, and
+//! stops in order. Knows nothing of what is served.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
+
+use crate::proxy::{self, Outgoing, Station};
+
+/// How the data listener serves.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// Where.
+    pub address: SocketAddr,
+    /// With TLS, if there is a certificate.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Worker threads.
+    pub workers: usize,
+    /// Open connections, all workers together.
+    pub max_connections: usize,
+    /// Limit on receiving a request's headers; also how long an idle connection is kept.
+    pub header_timeout: Duration,
+    /// How long requests may go on after the stop signal.
+    pub grace: Duration,
+}
+
+/// Running workers.
+#[derive(Debug)]
+pub struct Workers {
+    /// The address that was bound.
+    pub address: SocketAddr,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Waits until every worker has stopped.
+    pub fn join(self) {
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker thread panicked");
+            }
+        }
+    }
+}
+
+/// Starts the workers; each has its own listener on the same port, its own runtime and its own station.
+/// They stop when `stop` turns true.
+///
+/// # Errors
+/// When the address cannot be bound or a thread cannot start.
+pub fn start(
+    listening: &Listening,
+    stop: &watch::Receiver<bool>,
+    station: impl Fn() -> Station,
+) -> io::Result<Workers> {
+    let mut address = listening.address;
+    let mut threads = Vec::new();
+    for number in 0..listening.workers.max(1) {
+        let socket = bind(address)?;
+        // port 0 asks for any free port: the others share the one that was found
+        address = socket.local_addr()?;
+        let worker =
+            Worker { listening: listening.clone(), station: Arc::new(station()), stop: stop.clone() };
+        let run = move || worker.run(socket);
+        threads.push(thread::Builder::new().name(format!("worker-{number}")).spawn(run)?);
+    }
+    Ok(Workers { address, threads })
+}
+
+/// Turns PEM files into a server config that offers HTTP/2 and HTTP/1.1.
+///
+/// # Errors
+/// When the files hold no usable certificate and key.
+pub fn tls_config(cert_pem: &[u8], key_pem: &[u8]) -> Result<Arc<rustls::ServerConfig>, String> {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let certs = CertificateDer::pem_slice_iter(cert_pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|fault| format!("tls.cert: {fault}"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|fault| format!("tls.key: {fault}"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|fault| fault.to_string())?
+        .with_no_client_auth()
+        .with_single_cert(certs, key)
+        .map_err(|fault| format!("tls: {fault}"))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Connections that the system keeps until they are accepted.
+const BACKLOG: i32 = 4_096;
+/// A client that has not finished its TLS handshake by then is not one.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// After an accept error (no descriptors left) the loop rests instead of spinning.
+const ACCEPT_REST: Duration = Duration::from_millis(50);
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+const H2_MAX_STREAMS: u32 = 256;
+const H2_WINDOW: u32 = 1 << 20;
+
+struct Worker {
+    listening: Listening,
+    station: Arc<Station>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Worker {
+    fn run(self, socket: std::net::TcpListener) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(self.accept_all(socket)),
+            Err(fault) => tracing::error!(%fault, "a worker has no runtime"),
+        }
+    }
+
+    async fn accept_all(mut self, socket: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(fault) => return tracing::error!(%fault, "a worker has no listener"),
+        };
+        let share = self.listening.max_connections.div_ceil(self.listening.workers.max(1));
+        let places = Arc::new(Semaphore::new(share));
+        let tracker = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = async { (places.clone().acquire_owned().await, listener.accept().await) } => accepted,
+                _ = self.stop.wait_for(|stop| *stop) => break,
+            };
+            match accepted {
+                (Ok(place), Ok((stream, _))) => {
+                    let connection = self.connection(stream);
+                    tracker.spawn(async move {
+                        connection.await;
+                        drop(place);
+                    });
+                }
+                (_, Err(fault)) => {
+                    tracing::warn!(%fault, "a connection could not be accepted");
+                    sleep(ACCEPT_REST).await;
+                }
+                (Err(_), _) => break,
+            }
+        }
+        drop(listener);
+        tracker.close();
+        if timeout(self.listening.grace, tracker.wait()).await.is_err() {
+            tracing::warn!(left = tracker.len(), "the grace period is over; connections are cut");
+        }
+    }
+
+    /// Serves one connection to its end; told to stop, it finishes the requests at work.
+    fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
+        let (station, tls) = (self.station.clone(), self.listening.tls.clone());
+        let (mut stop, header_timeout) = (self.stop.clone(), self.listening.header_timeout);
+        async move {
+            // every event of a stream is written when it is there
+            let _ = stream.set_nodelay(true);
+            let served = async {
+                match tls {
+                    None => serve(TokioIo::new(stream), station, header_timeout, &mut stop).await,
+                    Some(tls) => {
+                        let handshake = TlsAcceptor::from(tls).accept(stream);
+                        if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                            serve(TokioIo::new(stream), station, header_timeout, &mut stop).await;
+                        }
+                    }
+                }
+            };
+            served.await;
+        }
+    }
+}
+
+async fn serve<S>(
+    io: TokioIo<S>,
+    station: Arc<Station>,
+    header_timeout: Duration,
+    stop: &mut watch::Receiver<bool>,
+) where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        // a date that the upstream did not send is not ours to add
+        .auto_date_header(false)
+        .http2()
+        .timer(TokioTimer::new())
+        .auto_date_header(false)
+        .keep_alive_interval(H2_PING_EVERY)
+        .max_concurrent_streams(H2_MAX_STREAMS)
+        .initial_stream_window_size(H2_WINDOW)
+        .initial_connection_window_size(H2_WINDOW);
+    let service = service_fn(move |request| guarded(station.clone(), request));
+    let connection = builder.serve_connection_with_upgrades(io, service);
+    let mut connection = std::pin::pin!(connection);
+    // a broken connection has been recorded by the requests it carried; there is nobody to tell
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn guarded(
+    station: Arc<Station>,
+    request: Request<Incoming>,
+) -> Result<Response<Outgoing>, Infallible> {
+    let signals = station.door.signals.clone();
+    let handled = Box::pin(async move { proxy::handle(&station, request).await });
+    Ok(PanicGuard { handled }.await.unwrap_or_else(|_| {
+        signals.panicked();
+        tracing::error!("a request panicked; it was answered 500");
+        let mut response = Response::new(Outgoing::ready(bytes::Bytes::from_static(PANIC_BODY)));
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        response
+            .headers_mut()
+            .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        response
+    }))
+}
+
+const PANIC_BODY: &[u8] =
+    br#"{"error":{"message":"the gateway failed on this request","type":"server_error","param":null,"code":"internal_error"}}"#;
+
+/// A panic costs one request (invariant I12): the future's panic becomes an error.
+struct PanicGuard<F> {
+    handled: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for PanicGuard<F> {
+    type Output = thread::Result<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| self.handled.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The SDK's instruments, built from the rows of the metrics table. Not what is recorded in them.
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+
+use crate::telemetry::metrics::{self as rows, MetricRow};
+
+/// Every instrument that is written to; the observed ones are registered where their source is.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    pub(super) server_duration: Histogram<f64>,
+    pub(super) server_active: UpDownCounter<i64>,
+    pub(super) gen_ai_duration: Histogram<f64>,
+    pub(super) gen_ai_tokens: Histogram<u64>,
+    pub(super) gen_ai_first_chunk: Histogram<f64>,
+    pub(super) request_duration: Histogram<f64>,
+    pub(super) overhead: Histogram<f64>,
+    pub(super) first_token: Histogram<f64>,
+    pub(super) retries: Counter<u64>,
+    pub(super) failovers: Counter<u64>,
+    pub(super) upstream_active: UpDownCounter<i64>,
+    pub(super) stream_active: UpDownCounter<i64>,
+    pub(super) cost: Counter<f64>,
+    pub(super) tokens: Counter<u64>,
+    pub(super) cache_requests: Counter<u64>,
+    pub(super) cache_saved_cost: Counter<f64>,
+    pub(super) cache_saved_tokens: Counter<u64>,
+    pub(super) budget_decisions: Counter<u64>,
+    pub(super) budget_warnings: Counter<u64>,
+    pub(super) limit_rejections: Counter<u64>,
+    pub(super) usage_records: Counter<u64>,
+    pub(super) price_lookups: Counter<u64>,
+    pub(super) config_reloads: Counter<u64>,
+    pub(super) panics: Counter<u64>,
+}
+
+impl Instruments {
+    pub(super) fn new(meter: &Meter) -> Self {
+        Self {
+            server_duration: seconds(meter, &rows::HTTP_SERVER_DURATION),
+            server_active: up_down(meter, &rows::HTTP_SERVER_ACTIVE),
+            gen_ai_duration: seconds(meter, &rows::GEN_AI_DURATION),
+            gen_ai_tokens: spread(meter, &rows::GEN_AI_TOKENS),
+            gen_ai_first_chunk: seconds(meter, &rows::GEN_AI_FIRST_CHUNK),
+            request_duration: seconds(meter, &rows::REQUEST_DURATION),
+            overhead: seconds(meter, &rows::OVERHEAD),
+            first_token: seconds(meter, &rows::FIRST_TOKEN),
+            retries: counter(meter, &rows::RETRIES),
+            failovers: counter(meter, &rows::FAILOVERS),
+            upstream_active: up_down(meter, &rows::UPSTREAM_ACTIVE),
+            stream_active: up_down(meter, &rows::STREAM_ACTIVE),
+            cost: amount(meter, &rows::COST),
+            tokens: counter(meter, &rows::TOKENS_USED),
+            cache_requests: counter(meter, &rows::CACHE_REQUESTS),
+            cache_saved_cost: amount(meter, &rows::CACHE_SAVED_COST),
+            cache_saved_tokens: counter(meter, &rows::CACHE_SAVED_TOKENS),
+            budget_decisions: counter(meter, &rows::BUDGET_DECISIONS),
+            budget_warnings: counter(meter, &rows::BUDGET_WARNINGS),
+            limit_rejections: counter(meter, &rows::LIMIT_REJECTIONS),
+            usage_records: counter(meter, &rows::USAGE_RECORDS),
+            price_lookups: counter(meter, &rows::PRICE_LOOKUPS),
+            config_reloads: counter(meter, &rows::CONFIG_RELOADS),
+            panics: counter(meter, &rows::PANICS),
+        }
+    }
+}
+
+/// One more of something at work; one less when it is dropped.
+#[derive(Debug)]
+#[must_use = "it counts only while it is held"]
+pub struct Active {
+    counter: UpDownCounter<i64>,
+    attributes: Vec<KeyValue>,
+}
+
+impl Active {
+    pub(super) fn begin(counter: &UpDownCounter<i64>, attributes: Vec<KeyValue>) -> Self {
+        counter.add(1, &attributes);
+        Self { counter: counter.clone(), attributes }
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.counter.add(-1, &self.attributes);
+    }
+}
+
+fn seconds(meter: &Meter, row: &MetricRow) -> Histogram<f64> {
+    meter
+        .f64_histogram(row.name)
+        .with_unit(row.unit)
+        .with_description(row.help)
+        .with_boundaries(row.buckets.to_vec())
+        .build()
+}
+
+fn spread(meter: &Meter, row: &MetricRow) -> Histogram<u64> {
+    meter
+        .u64_histogram(row.name)
+        .with_unit(row.unit)
+        .with_description(row.help)
+        .with_boundaries(row.buckets.to_vec())
+        .build()
+}
+
+fn counter(meter: &Meter, row: &MetricRow) -> Counter<u64> {
+    meter.u64_counter(row.name).with_unit(row.unit).with_description(row.help).build()
+}
+
+fn amount(meter: &Meter, row: &MetricRow) -> Counter<f64> {
+    meter.f64_counter(row.name).with_unit(row.unit).with_description(row.help).build()
+}
+
+fn up_down(meter: &Meter, row: &MetricRow) -> UpDownCounter<i64> {
+    meter.i64_up_down_counter(row.name).with_unit(row.unit).with_description(row.help).build()
+}

@@ -1,0 +1,206 @@
+//! The ledger as a noun: what every engine that keeps settled records must do. No SQL here.
+
+use std::path::PathBuf;
+
+use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
+
+use super::record::Record;
+
+/// A place in the journal: a segment's number and a byte offset in it. Sorts in writing order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    /// The segment's number.
+    pub segment: u64,
+    /// Bytes from the segment's beginning.
+    pub offset: u64,
+}
+
+/// How far the ledger has followed the journal. Saved in the same transaction as the rows, so that
+/// rows and checkpoint are never apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checkpoint {
+    /// Where reading begins after a start: the oldest intent still open, or `settled_to`.
+    pub replay_from: Position,
+    /// Every outcome before this place is in the ledger.
+    pub settled_to: Position,
+}
+
+/// The writing side of a ledger. One writer at a time.
+pub trait LedgerStore: Send {
+    /// Saves `rows` and `checkpoint` together, or neither. A row whose id is there already is left as
+    /// it is, so that saving again after a crash doubles nothing.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or written; nothing was saved and trying again helps.
+    fn append(&mut self, rows: &[Record], checkpoint: &Checkpoint) -> Result<(), StoreFault>;
+
+    /// The checkpoint last saved; `None` in a new ledger.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or read.
+    fn checkpoint(&mut self) -> Result<Option<Checkpoint>, StoreFault>;
+
+    /// Returns when all that was saved would survive a loss of power. Asked before journal segments
+    /// are deleted.
+    ///
+    /// # Errors
+    /// When the engine cannot promise it.
+    fn harden(&mut self) -> Result<(), StoreFault>;
+}
+
+/// The reading side of a ledger.
+pub trait LedgerReader {
+    /// Calls `each` with every record that `filter` lets through, once, in no promised order.
+    ///
+    /// # Errors
+    /// When the engine cannot be read. After [`StoreFault::Moved`] forget what was seen and begin again.
+    fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault>;
+
+    /// What requests of `scope` that began at `since` or later have cost. An unknown price adds nothing.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault>;
+}
+
+/// Whose spending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Scope<'a> {
+    /// Everyone's.
+    Everything,
+    /// One team's.
+    Team(&'a str),
+    /// One key's.
+    Key {
+        /// The key's team.
+        team: &'a str,
+        /// Its name within the team.
+        key: &'a str,
+    },
+}
+
+impl Scope<'_> {
+    /// Whether `record` is spending of this scope.
+    #[must_use]
+    pub fn covers(self, record: &Record) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Team(team) => record.team == team,
+            Self::Key { team, key } => record.team == team && record.key == key,
+        }
+    }
+}
+
+/// Money and tokens spent; sums are held at the top of the range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// What it cost.
+    pub cost: NanoUsd,
+    /// Input and output tokens together.
+    pub tokens: u64,
+}
+
+impl Spent {
+    /// This and `other` together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
+    }
+
+    /// What one record spent.
+    #[must_use]
+    pub fn of(record: &Record) -> Self {
+        Self { cost: record.cost.unwrap_or_default(), tokens: record.usage.total_tokens() }
+    }
+}
+
+/// Which records a report is about. Everything left `None` lets all through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// Begun at this instant or later.
+    pub since: Option<Timestamp>,
+    /// Begun before this instant.
+    pub until: Option<Timestamp>,
+    /// Of this team.
+    pub team: Option<String>,
+    /// Of this key name.
+    pub key: Option<String>,
+    /// Asking for this model.
+    pub model: Option<String>,
+    /// Answered by this upstream.
+    pub upstream: Option<String>,
+    /// For this end user.
+    pub user: Option<String>,
+    /// Of this run.
+    pub run: Option<String>,
+    /// With all of these tags.
+    pub tags: Vec<(String, String)>,
+}
+
+impl Filter {
+    /// Whether `record` is let through. The law for every engine, however it searches.
+    #[must_use]
+    pub fn lets_through(&self, record: &Record) -> bool {
+        let begun = Timestamp::from_nanos(record.started_at);
+        let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|w| w == value);
+        self.since.is_none_or(|since| begun >= since)
+            && self.until.is_none_or(|until| begun < until)
+            && is(&self.team, &record.team)
+            && is(&self.key, &record.key)
+            && is(&self.model, &record.model)
+            && is(&self.upstream, &record.upstream)
+            && is(&self.user, &record.user)
+            && is(&self.run, &record.run)
+            && self.tags.iter().all(|(name, value)| record.tags.get(name) == Some(value))
+    }
+}
+
+/// Failed to use a ledger. Ours or the machine's fault, never a caller's.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreFault {
+    /// The database said no; trying again later may help.
+    #[error("failed to {doing}: {source}")]
+    Engine {
+        /// What was tried.
+        doing: &'static str,
+        /// What the database said.
+        source: rusqlite::Error,
+    },
+    /// A file could not be made or opened.
+    #[error("failed to open {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file was written by a later Tollgate.
+    #[error("{} has ledger version {found}, this Tollgate knows up to {known}: use the newer Tollgate, or another `data_dir`", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Our latest.
+        known: i64,
+    },
+    /// The file is a database, but not a ledger.
+    #[error("{} is not a Tollgate ledger: move it away, or use another `data_dir`", path.display())]
+    NotALedger {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The linked SQLite has the bug that can lose a WAL (fixed in 3.51.3).
+    #[error("SQLite {found} can lose committed rows: Tollgate needs 3.51.3 or later")]
+    OldEngine {
+        /// The linked version.
+        found: &'static str,
+    },
+    /// The journal was tidied up while it was being read: begin again.
+    #[error("the journal moved on while it was read: try again")]
+    Moved,
+    /// Records that are not in the ledger yet could not be read from the journal.
+    #[error("failed to read records on their way to the ledger: {0}")]
+    Tail(#[source] Box<dyn std::error::Error + Send + Sync>),
+}

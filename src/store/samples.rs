@@ -1,0 +1,129 @@
+//! Records for tests: a plain one, and any at all.
+
+use proptest::array::uniform14;
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::{Strategy, any};
+
+use crate::base::money::NanoUsd;
+use crate::base::usage::{Usage, UsageSource};
+
+use super::record::{CacheResult, Outcome, Record};
+
+/// A completed request of 10 input and 5 output tokens for 1,000 nano-USD.
+pub(crate) fn record(id: u128) -> Record {
+    Record {
+        id,
+        started_at: 1_700_000_000_000_000_000,
+        outcome: Outcome::Completed,
+        status: 200,
+        team: "search".into(),
+        key: "prod".into(),
+        model: "gpt-4o".into(),
+        usage: Usage { input_tokens: 10, output_tokens: 5, ..Usage::default() },
+        usage_source: UsageSource::Reported,
+        cost: Some(NanoUsd::new(1_000)),
+        catalogue: "2026-11".into(),
+        ..Record::default()
+    }
+}
+
+/// What is known of [`record`] before the upstream is asked: 4,000 nano-USD and 40 tokens reserved.
+pub(crate) fn intent(id: u128) -> Record {
+    Record {
+        outcome: Outcome::default(),
+        status: 0,
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        cost: None,
+        reserved: NanoUsd::new(4_000),
+        reserved_tokens: 40,
+        ..record(id)
+    }
+}
+
+/// Any record whatsoever, with the worst of what callers and upstreams may send.
+pub(crate) fn any_record() -> impl Strategy<Value = Record> {
+    let words = (0..Outcome::ALL.len(), 0..CacheResult::ALL.len(), 0..4_usize);
+    let texts = vec(any::<String>(), 14);
+    let tags = btree_map(any::<String>(), any::<String>(), 0..4);
+    let small = (any::<i64>(), any::<u16>(), any::<u32>(), any::<bool>());
+    let money = (any::<Option<i64>>(), any::<i64>(), any::<i64>());
+    let counts = (uniform14(any::<u64>()), vec(any::<u64>(), 5));
+    (any::<u128>(), words, texts, tags, small, money, counts).prop_map(
+        |(id, words, texts, tags, small, money, (units, others))| {
+            let mut texts = texts.into_iter();
+            let mut text = || texts.next().unwrap();
+            let sources =
+                [UsageSource::Reported, UsageSource::Partial, UsageSource::Estimated, UsageSource::None];
+            Record {
+                id,
+                started_at: small.0,
+                outcome: Outcome::ALL[words.0],
+                status: small.1,
+                error: text(),
+                team: text(),
+                key: text(),
+                user: text(),
+                run: text(),
+                session: text(),
+                tags,
+                operation: text(),
+                model: text(),
+                upstream_model: text(),
+                response_model: text(),
+                upstream: text(),
+                attempts: small.2,
+                stream: small.3,
+                cache: CacheResult::ALL[words.1],
+                usage: usage(units),
+                usage_source: sources[words.2],
+                cost: money.0.map(NanoUsd::new),
+                saved: NanoUsd::new(money.1),
+                reserved: NanoUsd::new(money.2),
+                reserved_tokens: others[0],
+                catalogue: text(),
+                rates: text(),
+                duration_us: others[1],
+                first_token_us: others[2],
+                overhead_us: others[3],
+                response_bytes: others[4],
+                trace_id: text(),
+            }
+        },
+    )
+}
+
+fn usage(units: [u64; 14]) -> Usage {
+    let [
+        input_tokens,
+        cached_input_tokens,
+        cache_write_tokens,
+        cache_write_long_tokens,
+        input_audio_tokens,
+        input_image_tokens,
+        output_tokens,
+        reasoning_tokens,
+        output_audio_tokens,
+        output_image_tokens,
+        seconds,
+        characters,
+        images,
+        web_searches,
+    ] = units;
+    Usage {
+        input_tokens,
+        cached_input_tokens,
+        cache_write_tokens,
+        cache_write_long_tokens,
+        input_audio_tokens,
+        input_image_tokens,
+        output_tokens,
+        reasoning_tokens,
+        output_audio_tokens,
+        output_image_tokens,
+        seconds,
+        characters,
+        images,
+        web_searches,
+    }
+}

@@ -1,0 +1,229 @@
+//! A record as a row of the table `requests`, and back. Names, order and types of the columns live here.
+
+use std::borrow::Cow;
+use std::str;
+
+use rusqlite::types::ToSqlOutput;
+use rusqlite::{Row, Statement};
+
+use crate::base::money::NanoUsd;
+use crate::base::usage::{Usage, UsageSource};
+use crate::store::record::{CacheResult, Outcome, Record};
+
+/// The columns in the order in which [`bind`] writes and [`read_into`] reads them.
+pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
+    team, key, user, run, session, tags, \
+    operation, model, upstream_model, response_model, upstream, attempts, stream, cache, \
+    input_tokens, cached_input_tokens, cache_write_tokens, cache_write_long_tokens, \
+    input_audio_tokens, input_image_tokens, output_tokens, reasoning_tokens, \
+    output_audio_tokens, output_image_tokens, seconds, characters, images, web_searches, \
+    usage_source, cost_nano_usd, saved_nano_usd, reserved_nano_usd, reserved_tokens, catalogue, rates, \
+    duration_us, first_token_us, overhead_us, response_bytes, trace_id";
+
+/// How many columns there are.
+pub(super) const COUNT: usize = 45;
+
+/// Binds every column of `record`, in the order of [`COLUMNS`].
+pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::Result<()> {
+    let tags = tags_as_json(record);
+    let mut binder = Binder { statement, next: 1 };
+    binder.value(ToSqlOutput::from(record.id.to_be_bytes().to_vec()))?;
+    binder.value(record.started_at)?;
+    binder.text(record.outcome.as_str())?;
+    binder.value(i64::from(record.status))?;
+    for text in [&record.error, &record.team, &record.key, &record.user, &record.run, &record.session, &tags]
+    {
+        binder.text(text)?;
+    }
+    for text in
+        [&record.operation, &record.model, &record.upstream_model, &record.response_model, &record.upstream]
+    {
+        binder.text(text)?;
+    }
+    binder.value(i64::from(record.attempts))?;
+    binder.value(i64::from(record.stream))?;
+    binder.text(record.cache.as_str())?;
+    for count in units(&record.usage) {
+        binder.count(count)?;
+    }
+    binder.text(record.usage_source.as_str())?;
+    binder.value(record.cost.map(NanoUsd::as_nanos))?;
+    binder.value(record.saved.as_nanos())?;
+    binder.value(record.reserved.as_nanos())?;
+    binder.count(record.reserved_tokens)?;
+    binder.text(&record.catalogue)?;
+    binder.text(&record.rates)?;
+    for count in [record.duration_us, record.first_token_us, record.overhead_us, record.response_bytes] {
+        binder.count(count)?;
+    }
+    binder.text(&record.trace_id)
+}
+
+/// Reads a row of [`COLUMNS`] into `record`, whose strings are used again.
+pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<()> {
+    let mut cells = Cells { row, next: 0 };
+    record.id = u128::from_be_bytes(cells.next()?);
+    record.started_at = cells.next()?;
+    record.outcome = Outcome::from_word(cells.word()?).unwrap_or(Outcome::Failed);
+    record.status = cells.next()?;
+    for text in [
+        &mut record.error,
+        &mut record.team,
+        &mut record.key,
+        &mut record.user,
+        &mut record.run,
+        &mut record.session,
+    ] {
+        cells.text(text)?;
+    }
+    record.tags.clear();
+    let tags = cells.word()?;
+    if !tags.is_empty() {
+        // written by us; a row that somebody edited by hand still counts, without its tags
+        record.tags = serde_json::from_str(tags).unwrap_or_default();
+    }
+    for text in [
+        &mut record.operation,
+        &mut record.model,
+        &mut record.upstream_model,
+        &mut record.response_model,
+        &mut record.upstream,
+    ] {
+        cells.text(text)?;
+    }
+    record.attempts = cells.next()?;
+    record.stream = cells.next()?;
+    record.cache = CacheResult::from_word(cells.word()?).unwrap_or_default();
+    let mut counts = [0; UNITS];
+    for count in &mut counts {
+        *count = cells.count()?;
+    }
+    record.usage = usage(counts);
+    record.usage_source = source_from_word(cells.word()?);
+    record.cost = cells.next::<Option<i64>>()?.map(NanoUsd::new);
+    record.saved = NanoUsd::new(cells.next()?);
+    record.reserved = NanoUsd::new(cells.next()?);
+    record.reserved_tokens = cells.count()?;
+    cells.text(&mut record.catalogue)?;
+    cells.text(&mut record.rates)?;
+    for count in [
+        &mut record.duration_us,
+        &mut record.first_token_us,
+        &mut record.overhead_us,
+        &mut record.response_bytes,
+    ] {
+        *count = cells.count()?;
+    }
+    cells.text(&mut record.trace_id)
+}
+
+struct Binder<'s, 'c> {
+    statement: &'s mut Statement<'c>,
+    next: usize,
+}
+
+impl Binder<'_, '_> {
+    fn value(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
+        self.statement.raw_bind_parameter(self.next, value)?;
+        self.next += 1;
+        Ok(())
+    }
+
+    fn text(&mut self, text: &str) -> rusqlite::Result<()> {
+        self.value(without_nul(text).as_ref())
+    }
+
+    /// A count beyond 2^63 is nobody's usage; it is held at the top, so that it cannot block a batch.
+    fn count(&mut self, count: u64) -> rusqlite::Result<()> {
+        self.value(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
+struct Cells<'r, 'c> {
+    row: &'r Row<'c>,
+    next: usize,
+}
+
+impl<'r> Cells<'r, '_> {
+    fn next<T: rusqlite::types::FromSql>(&mut self) -> rusqlite::Result<T> {
+        let cell = self.row.get(self.next)?;
+        self.next += 1;
+        Ok(cell)
+    }
+
+    fn word(&mut self) -> rusqlite::Result<&'r str> {
+        let text = self.row.get_ref(self.next)?.as_str()?;
+        self.next += 1;
+        Ok(text)
+    }
+
+    fn text(&mut self, into: &mut String) -> rusqlite::Result<()> {
+        let text = self.word()?;
+        into.clear();
+        into.push_str(text);
+        Ok(())
+    }
+
+    fn count(&mut self) -> rusqlite::Result<u64> {
+        Ok(u64::try_from(self.next::<i64>()?).unwrap_or(0))
+    }
+}
+
+/// NUL ends a text for many readers of the file, and Postgres refuses it.
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+fn tags_as_json(record: &Record) -> String {
+    if record.tags.is_empty() {
+        return String::new();
+    }
+    serde_json::to_string(&record.tags).expect("a map of strings is JSON")
+}
+
+fn source_from_word(word: &str) -> UsageSource {
+    [UsageSource::Reported, UsageSource::Partial, UsageSource::Estimated]
+        .into_iter()
+        .find(|source| source.as_str() == word)
+        .unwrap_or(UsageSource::None)
+}
+
+const UNITS: usize = 14;
+
+pub(super) fn units(usage: &Usage) -> [u64; UNITS] {
+    [
+        usage.input_tokens,
+        usage.cached_input_tokens,
+        usage.cache_write_tokens,
+        usage.cache_write_long_tokens,
+        usage.input_audio_tokens,
+        usage.input_image_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
+        usage.output_audio_tokens,
+        usage.output_image_tokens,
+        usage.seconds,
+        usage.characters,
+        usage.images,
+        usage.web_searches,
+    ]
+}
+
+pub(super) fn usage(counts: [u64; UNITS]) -> Usage {
+    Usage {
+        input_tokens: counts[0],
+        cached_input_tokens: counts[1],
+        cache_write_tokens: counts[2],
+        cache_write_long_tokens: counts[3],
+        input_audio_tokens: counts[4],
+        input_image_tokens: counts[5],
+        output_tokens: counts[6],
+        reasoning_tokens: counts[7],
+        output_audio_tokens: counts[8],
+        output_image_tokens: counts[9],
+        seconds: counts[10],
+        characters: counts[11],
+        images: counts[12],
+        web_searches: counts[13],
+    }
+}

@@ -1,0 +1,10 @@
+//! The ledger in one `SQLite` file (bundled, WAL): the default, for one machine.
+
+mod columns;
+mod reader;
+mod schema;
+mod writer;
+
+pub use reader::{Snapshot, SqliteReader};
+pub use schema::FILE_NAME;
+pub use writer::SqliteLedger;

@@ -1,0 +1,132 @@
+//! The reading side of the `SQLite` ledger. Reads beside a running writer, and never writes.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Transaction};
+
+use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Scope, Spent, StoreFault};
+use crate::store::record::Record;
+
+use super::columns::{self, COLUMNS};
+use super::schema::{engine, open_to_read};
+use super::writer::read_checkpoint;
+
+/// The ledger of one data directory, open to read.
+#[derive(Debug)]
+pub struct SqliteReader {
+    connection: Connection,
+}
+
+impl SqliteReader {
+    /// Opens the ledger in `data_dir`; `None` where there is none yet.
+    ///
+    /// # Errors
+    /// When it is there and cannot be read, or is of a newer Tollgate.
+    pub fn open(data_dir: &Path) -> Result<Option<Self>, StoreFault> {
+        Ok(open_to_read(data_dir)?.map(|connection| Self { connection }))
+    }
+
+    /// The ledger as it is now: rows and checkpoint of one instant, whatever is written meanwhile.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn snapshot(&mut self) -> Result<Snapshot<'_>, StoreFault> {
+        let view = self.connection.transaction().map_err(engine("read the ledger"))?;
+        // the first read fixes the instant
+        let checkpoint = read_checkpoint(&view)?;
+        Ok(Snapshot { view, checkpoint })
+    }
+}
+
+impl LedgerReader for SqliteReader {
+    fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
+        self.snapshot()?.scan(filter, each)
+    }
+
+    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
+        self.snapshot()?.spent_since(scope, since)
+    }
+}
+
+/// The ledger as it was at one instant.
+#[derive(Debug)]
+pub struct Snapshot<'c> {
+    view: Transaction<'c>,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Snapshot<'_> {
+    /// The checkpoint of that instant.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Option<Checkpoint> {
+        self.checkpoint
+    }
+
+    /// Whether the request has its row.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn contains(&self, id: u128) -> Result<bool, StoreFault> {
+        self.view
+            .prepare_cached("SELECT 1 FROM requests WHERE id = ?1")
+            .and_then(|mut found| found.exists([id.to_be_bytes()]))
+            .map_err(engine("look up a record in the ledger"))
+    }
+}
+
+impl Snapshot<'_> {
+    /// As [`LedgerReader::scan`].
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn scan(&self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
+        let fault = engine("read the ledger");
+        // the database narrows by what is indexed; the filter itself has the last word
+        let (team, narrowed) = match &filter.team {
+            Some(team) => (team.as_str(), "team = ?1 AND"),
+            None => ("", "?1 = '' AND"),
+        };
+        let sql = format!("SELECT {COLUMNS} FROM requests WHERE {narrowed} started_at BETWEEN ?2 AND ?3");
+        let since = filter.since.map_or(i64::MIN, Timestamp::as_nanos);
+        let until = filter.until.map_or(i64::MAX, |until| until.as_nanos().saturating_sub(1));
+        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
+        let mut rows = statement.query((team, since, until)).map_err(&fault)?;
+        let mut record = Record::default();
+        while let Some(row) = rows.next().map_err(&fault)? {
+            columns::read_into(row, &mut record).map_err(&fault)?;
+            if filter.lets_through(&record) {
+                each(&record);
+            }
+        }
+        Ok(())
+    }
+
+    /// As [`LedgerReader::spent_since`].
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn spent_since(&self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
+        let (narrowed, team, key) = match scope {
+            Scope::Everything => ("?1 = '' AND ?2 = ''", "", ""),
+            Scope::Team(team) => ("team = ?1 AND ?2 = ''", team, ""),
+            Scope::Key { team, key } => ("team = ?1 AND key = ?2", team, key),
+        };
+        let sql = format!(
+            "SELECT cost_nano_usd, input_tokens, output_tokens FROM requests WHERE {narrowed} AND started_at >= ?3"
+        );
+        let fault = engine("sum up the ledger");
+        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
+        let mut rows = statement.query((team, key, since.as_nanos())).map_err(&fault)?;
+        let mut spent = Spent::default();
+        // added here because SUM fails on overflow where we hold at the top
+        while let Some(row) = rows.next().map_err(&fault)? {
+            let tokens = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
+            let cost = row.get::<_, Option<i64>>(0).map_err(&fault)?.map_or(NanoUsd::ZERO, NanoUsd::new);
+            let tokens = tokens(1).map_err(&fault)?.saturating_add(tokens(2).map_err(&fault)?);
+            spent = spent.plus(Spent { cost, tokens });
+        }
+        Ok(spent)
+    }
+}

@@ -1,0 +1,152 @@
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
+use crate::base::usage::Usage;
+use crate::store::ledger::{Filter, LedgerReader, Scope, Spent};
+use crate::store::samples::{any_record, record};
+use crate::store::sqlite::{FILE_NAME, SqliteReader};
+
+use super::*;
+
+fn ledger() -> (TempDir, SqliteLedger) {
+    let dir = tempfile::tempdir().unwrap();
+    let ledger = SqliteLedger::open(dir.path()).unwrap();
+    (dir, ledger)
+}
+
+fn rows(dir: &TempDir, filter: &Filter) -> Vec<Record> {
+    let mut rows = Vec::new();
+    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+    reader.scan(filter, &mut |record| rows.push(record.clone())).unwrap();
+    rows
+}
+
+fn checkpoint(offset: u64) -> Checkpoint {
+    let at = Position { segment: 3, offset };
+    Checkpoint { replay_from: at, settled_to: Position { offset: offset + 1, ..at } }
+}
+
+/// What the ledger makes of a value that no row can hold.
+fn as_stored(record: Record) -> Record {
+    let json = serde_json::to_string(&record).unwrap();
+    let mut stored: Record = serde_json::from_str(&json.replace("\\u0000", "\u{fffd}")).unwrap();
+    // tags are JSON and keep what it can say
+    stored.tags = record.tags;
+    let held = |count: &mut u64| *count = (*count).min(i64::MAX.unsigned_abs());
+    let Record { usage, reserved_tokens, duration_us, first_token_us, overhead_us, response_bytes, .. } =
+        &mut stored;
+    let mut counts = columns::units(usage);
+    counts.iter_mut().for_each(held);
+    *usage = columns::usage(counts);
+    [reserved_tokens, duration_us, first_token_us, overhead_us, response_bytes].into_iter().for_each(held);
+    stored
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn whatever_comes_is_stored_and_blocks_nothing(worst in any_record()) {
+        let (dir, mut ledger) = ledger();
+        let plain = record(worst.id.wrapping_add(1));
+        ledger.append(&[worst.clone(), plain.clone()], &checkpoint(1)).unwrap();
+        let mut stored = rows(&dir, &Filter::default());
+        stored.sort_by_key(|row| row.id == plain.id);
+        prop_assert_eq!(stored, vec![as_stored(worst), plain]);
+    }
+}
+
+#[test]
+fn rows_and_checkpoint_are_saved_together_and_only_once() {
+    let (dir, mut ledger) = ledger();
+    assert_eq!(ledger.checkpoint().unwrap(), None);
+    ledger.append(&[record(1), record(2)], &checkpoint(10)).unwrap();
+    let changed = Record { team: "other".into(), ..record(2) };
+    ledger.append(&[changed, record(3)], &checkpoint(20)).unwrap();
+    assert_eq!(rows(&dir, &Filter::default()), [record(1), record(2), record(3)]);
+    assert_eq!(ledger.checkpoint().unwrap(), Some(checkpoint(20)));
+    ledger.harden().unwrap();
+}
+
+#[test]
+fn a_batch_that_failed_left_nothing_and_can_be_saved_again() {
+    let (dir, mut ledger) = ledger();
+    let other = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    other
+        .execute_batch(
+            "CREATE TRIGGER away BEFORE INSERT ON checkpoint BEGIN SELECT raise(ROLLBACK, 'away'); END",
+        )
+        .unwrap();
+    assert!(matches!(ledger.append(&[record(1)], &checkpoint(1)), Err(StoreFault::Engine { .. })));
+    assert!(rows(&dir, &Filter::default()).is_empty());
+    other.execute_batch("DROP TRIGGER away").unwrap();
+    ledger.append(&[record(1)], &checkpoint(1)).unwrap();
+    assert_eq!(rows(&dir, &Filter::default()).len(), 1);
+}
+
+#[test]
+fn a_filter_lets_through_what_it_says() {
+    let (dir, mut ledger) = ledger();
+    let at = |id, secs, team: &str| Record {
+        started_at: Timestamp::from_secs(secs).as_nanos(),
+        team: team.into(),
+        tags: [("feature".to_owned(), team.to_owned())].into(),
+        ..record(id)
+    };
+    ledger.append(&[at(1, 10, "a"), at(2, 20, "a"), at(3, 20, "b")], &checkpoint(1)).unwrap();
+    let ids = |filter: Filter| rows(&dir, &filter).iter().map(|row| row.id).collect::<Vec<_>>();
+    let secs = |secs| Some(Timestamp::from_secs(secs));
+    assert_eq!(ids(Filter { since: secs(20), ..Filter::default() }), [2, 3]);
+    assert_eq!(ids(Filter { until: secs(20), ..Filter::default() }), [1]);
+    assert_eq!(ids(Filter { team: Some("a".into()), since: secs(11), ..Filter::default() }), [2]);
+    assert_eq!(ids(Filter { tags: vec![("feature".into(), "b".into())], ..Filter::default() }), [3]);
+    assert_eq!(ids(Filter { key: Some("none".into()), ..Filter::default() }), [0_u128; 0]);
+}
+
+#[test]
+fn spending_is_summed_by_scope_and_held_at_the_top() {
+    let (dir, mut ledger) = ledger();
+    let huge = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::default() };
+    let rich =
+        |id| Record { team: "rich".into(), cost: Some(NanoUsd::new(i64::MAX)), usage: huge, ..record(id) };
+    let other_key = Record { key: "ci".into(), ..record(2) };
+    let unpriced = Record { cost: None, ..record(3) };
+    ledger.append(&[record(1), other_key, unpriced, rich(4), rich(5)], &checkpoint(1)).unwrap();
+    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+    let mut spent = |scope| reader.spent_since(scope, Timestamp::from_secs(0)).unwrap();
+    let nanos = |cost, tokens| Spent { cost: NanoUsd::new(cost), tokens };
+    assert_eq!(spent(Scope::Team("search")), nanos(2_000, 45));
+    assert_eq!(spent(Scope::Key { team: "search", key: "ci" }), nanos(1_000, 15));
+    assert_eq!(spent(Scope::Team("rich")), nanos(i64::MAX, u64::MAX));
+    assert_eq!(spent(Scope::Everything), nanos(i64::MAX, u64::MAX));
+    let late = Timestamp::from_nanos(record(1).started_at + 1);
+    assert_eq!(reader.spent_since(Scope::Team("search"), late).unwrap(), Spent::default());
+}
+
+#[test]
+fn counters_are_rebuilt_from_an_index_alone() {
+    let (dir, _ledger) = ledger();
+    let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let plan: String = connection
+        .query_row(
+            "EXPLAIN QUERY PLAN SELECT cost_nano_usd, input_tokens, output_tokens FROM requests \
+             WHERE team = 'a' AND ?1 = '' AND started_at >= 5",
+            [""],
+            |row| row.get(3),
+        )
+        .unwrap();
+    assert!(plan.contains("COVERING INDEX requests_by_team (team=? AND started_at>?)"), "{plan}");
+}
+
+#[test]
+fn only_the_owner_may_read_the_ledger() {
+    let (dir, mut ledger) = ledger();
+    ledger.append(&[record(1)], &checkpoint(1)).unwrap();
+    for entry in std::fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
+    }
+}

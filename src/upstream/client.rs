@@ -1,0 +1,233 @@
+//! Sends a request to an upstream and names what went wrong. Knows nothing of money or dialects.
+
+use std::error::Error as _;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, Uri};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::time::error::Elapsed;
+use tower::Service;
+
+use super::endpoint::Upstream;
+
+/// What is sent upstream: a body that was read whole, or one that streams through.
+pub type OutBody = Either<Full<Bytes>, Incoming>;
+
+/// Pooled connections to upstreams. One per worker: a pool belongs to the runtime that uses it.
+#[derive(Debug)]
+pub struct Client {
+    tls: Arc<rustls::ClientConfig>,
+    /// One pool per connect timeout in the config: few, so a list that is searched.
+    pools: Mutex<Vec<(Duration, Pool)>>,
+}
+
+type Connector = HttpsConnector<HttpConnector>;
+type Pool = legacy::Client<Timed, OutBody>;
+
+/// A connector with a limit on connecting, TLS included.
+#[derive(Debug, Clone)]
+struct Timed {
+    connector: Connector,
+    limit: Duration,
+}
+
+impl Service<Uri> for Timed {
+    type Response = <Connector as Service<Uri>>::Response;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.connector.poll_ready(cx)
+    }
+
+    fn call(&mut self, place: Uri) -> Self::Future {
+        let connecting = self.connector.call(place);
+        let limit = self.limit;
+        Box::pin(async move { tokio::time::timeout(limit, connecting).await? })
+    }
+}
+
+/// Why no answer came. The words are `error.type` on the attempt's span (TELEMETRY 1.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum SendFault {
+    /// The host's name has no address.
+    #[error("dns_error")]
+    Dns,
+    /// Nobody listens there.
+    #[error("connection_refused")]
+    Refused,
+    /// Connecting took longer than `connect_timeout`.
+    #[error("connect_timeout")]
+    ConnectTimeout,
+    /// The TLS handshake failed, or the certificate does not fit.
+    #[error("tls_error")]
+    Tls,
+    /// Connecting failed otherwise.
+    #[error("connect_error")]
+    Connect,
+    /// The connection ended before the answer's head.
+    #[error("connection_reset")]
+    Reset,
+    /// The answer's head took longer than `first_byte_timeout`.
+    #[error("first_byte_timeout")]
+    FirstByteTimeout,
+    /// The answer is not HTTP.
+    #[error("invalid_response")]
+    InvalidResponse,
+    /// The client's own body broke off while it was streamed through.
+    #[error("request_body_broken")]
+    RequestBody,
+}
+
+impl SendFault {
+    /// Whether the upstream surely did not begin to work on the request.
+    #[must_use]
+    pub const fn is_connect(self) -> bool {
+        match self {
+            Self::Dns | Self::Refused | Self::ConnectTimeout | Self::Tls | Self::Connect => true,
+            Self::Reset | Self::FirstByteTimeout | Self::InvalidResponse | Self::RequestBody => false,
+        }
+    }
+
+    /// Whether it was time that ran out.
+    #[must_use]
+    pub const fn is_timeout(self) -> bool {
+        matches!(self, Self::ConnectTimeout | Self::FirstByteTimeout)
+    }
+}
+
+/// TLS to upstreams could not be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("no usable TLS for upstreams: {0}")]
+pub struct TlsFault(String);
+
+/// The trust anchors of the system (or of `SSL_CERT_FILE`), loaded once and shared by all workers.
+///
+/// # Errors
+/// When no protocol version can be offered.
+pub fn tls_config() -> Result<Arc<rustls::ClientConfig>, TlsFault> {
+    let mut roots = rustls::RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    for fault in &found.errors {
+        tracing::warn!(%fault, "a system trust anchor could not be read");
+    }
+    roots.add_parsable_certificates(found.certs);
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|fault| TlsFault(fault.to_string()))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+impl Client {
+    /// A client with no connections yet.
+    #[must_use]
+    pub fn new(tls: Arc<rustls::ClientConfig>) -> Self {
+        Self { tls, pools: Mutex::default() }
+    }
+
+    /// Sends `request` (its URI absolute) and waits for the answer's head.
+    ///
+    /// # Errors
+    /// When no answer came; see [`SendFault`].
+    pub async fn send(
+        &self,
+        upstream: &Upstream,
+        request: Request<OutBody>,
+    ) -> Result<Response<Incoming>, SendFault> {
+        let answer = self.pool(upstream.connect_timeout).request(request);
+        match tokio::time::timeout(upstream.first_byte_timeout, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(fault)) => Err(name_fault(&fault)),
+            Err(_) => Err(SendFault::FirstByteTimeout),
+        }
+    }
+
+    fn pool(&self, connect_timeout: Duration) -> Pool {
+        let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, pool)) = pools.iter().find(|(timeout, _)| *timeout == connect_timeout) {
+            return pool.clone();
+        }
+        let pool = build_pool(self.tls.as_ref().clone(), connect_timeout);
+        pools.push((connect_timeout, pool.clone()));
+        pool
+    }
+}
+
+fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration) -> Pool {
+    let mut tcp = HttpConnector::new();
+    // without it every small event of a stream waits 40 ms for an acknowledgement
+    tcp.set_nodelay(true);
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .enable_http2()
+        .wrap_connector(tcp);
+    legacy::Client::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(POOL_MAX_IDLE_PER_HOST)
+        .http2_keep_alive_interval(H2_PING_EVERY)
+        .build(Timed { connector: https, limit: connect_timeout })
+}
+
+/// Below the 75 s of nginx and most load balancers; a connection is dropped by us, not under us.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+/// A pool smaller than the number of clients doubles the CPU per request (CRATES.md).
+const POOL_MAX_IDLE_PER_HOST: usize = 1_024;
+const H2_PING_EVERY: Duration = Duration::from_secs(30);
+
+fn name_fault(fault: &legacy::Error) -> SendFault {
+    let mut cause = fault.source();
+    let mut named = if fault.is_connect() { SendFault::Connect } else { SendFault::Reset };
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            named = name_io(io, named);
+        } else if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            named = name_hyper(hyper, named);
+        } else if error.downcast_ref::<Elapsed>().is_some() {
+            return SendFault::ConnectTimeout;
+        } else if error.downcast_ref::<rustls::Error>().is_some() {
+            return SendFault::Tls;
+        } else if error.to_string().contains("dns error") {
+            return SendFault::Dns;
+        }
+        cause = error.source();
+    }
+    named
+}
+
+fn name_io(io: &io::Error, otherwise: SendFault) -> SendFault {
+    match io.kind() {
+        io::ErrorKind::ConnectionRefused => SendFault::Refused,
+        io::ErrorKind::TimedOut if otherwise.is_connect() => SendFault::ConnectTimeout,
+        // rustls hands its own errors through io::Error
+        io::ErrorKind::InvalidData if otherwise.is_connect() => SendFault::Tls,
+        _ => otherwise,
+    }
+}
+
+fn name_hyper(fault: &hyper::Error, otherwise: SendFault) -> SendFault {
+    if fault.is_parse() {
+        SendFault::InvalidResponse
+    } else if fault.is_user() {
+        SendFault::RequestBody
+    } else {
+        otherwise
+    }
+}
