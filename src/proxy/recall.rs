@@ -98,7 +98,7 @@ fn replay(x: &mut Exchange, answer: &cache::Answer) -> Answer {
     let age = x.now().since(answer.stored_at).as_secs();
     headers.insert(header::AGE, HeaderValue::from(age));
     x.record.saved = answer.cost.unwrap_or_default();
-    x.record.usage = answer.usage;
+    x.saved_tokens = answer.usage.total_tokens();
     x.record.stream = answer.stream;
     x.record.response_model.clone_from(&answer.model);
     x.record.upstream.clone_from(&answer.upstream);
