@@ -1,6 +1,8 @@
 //! Top of the house: the command line. One file per command.
 
 pub mod check;
+pub mod document;
+pub mod health;
 pub mod keys;
 pub mod mock;
 pub mod out;
@@ -37,6 +39,7 @@ enum Command {
     Usage(UsageCommand),
     Prices(PricesCommand),
     Mock(mock::MockArgs),
+    Health(health::HealthArgs),
 }
 
 /// Who spent what: requests, tokens, cost, errors and latency.
@@ -68,6 +71,7 @@ pub fn run() -> Exit {
         Command::Usage(command) => run_usage(&command),
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
+        Command::Health(args) => health::run(&args),
     }
 }
 
