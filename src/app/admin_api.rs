@@ -18,7 +18,7 @@ use super::reload::Reloader;
 use super::running::{StartFault, address};
 use crate::admin::{self, AdminApi, AdminState, Readiness};
 use crate::base::clock::Timestamp;
-use crate::budget::{Amount, Budget, Scope, Unit};
+use crate::budget::{Amount, Budget, Unit};
 use crate::config::settings::Settings;
 use crate::ledger::books::Books;
 use crate::ledger::report::{self, Dimension, Query};
@@ -144,11 +144,8 @@ fn gauge(budget: &Budget, now: Timestamp) -> BudgetGauge {
     let used = state.spent.count.saturating_add(state.reserved.count);
     let usd = |amount: Amount| amount.as_usd();
     BudgetGauge {
+        scope: budget.scope_word(),
         id: spec.id,
-        scope: match spec.scope {
-            Scope::Team(_) => "team",
-            Scope::Key(..) => "key",
-        },
         window: spec.every.as_str(),
         limit_usd: usd(state.limit),
         usage_usd: usd(Amount { count: used, unit: state.limit.unit }),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::account::{Account, BudgetState};
 use super::amount::Need;
-use super::spec::BudgetSpec;
+use super::spec::{BudgetSpec, Scope};
 use crate::base::clock::Timestamp;
 
 /// All budgets by id. It grows by what operators write into configs, never by what callers send.
@@ -66,6 +66,15 @@ impl Budget {
     #[must_use]
     pub fn spec(&self) -> BudgetSpec {
         self.lock().spec.clone()
+    }
+
+    /// Whose spending it counts, in one word: `team` or `key`.
+    #[must_use]
+    pub fn scope_word(&self) -> &'static str {
+        match self.lock().spec.scope {
+            Scope::Team(_) => "team",
+            Scope::Key(..) => "key",
+        }
     }
 
     /// Its counters at `now`.

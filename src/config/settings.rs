@@ -162,7 +162,7 @@ pub struct ServerSection {
     pub max_requests: u32,
     /// Open client connections; more wait in the system's backlog.
     pub max_connections: u32,
-    /// Limit on receiving a request's headers.
+    /// Limit on receiving a request's headers; an idle connection is kept this long, too.
     pub header_timeout: Span,
     /// Limit on silence while a request body arrives.
     pub body_timeout: Span,
@@ -177,7 +177,8 @@ impl Default for ServerSection {
             max_body_total: Size(512 << 20),
             max_requests: 10_000,
             max_connections: 20_000,
-            header_timeout: Span(Duration::from_secs(10)),
+            // as long as common load balancers keep idle connections: closing first would race their next request
+            header_timeout: Span(Duration::from_secs(75)),
             body_timeout: Span(Duration::from_secs(30)),
             shutdown_grace: Span(Duration::from_secs(30)),
         }

@@ -36,6 +36,8 @@ pub struct Unask {
     after_cr: bool,
     /// The event before ended with that CR and was taken out, so its LF goes too.
     removed: bool,
+    /// The upstream reports usage without being asked: its usage chunk stays.
+    reports_itself: bool,
 }
 
 impl Unask {
@@ -47,7 +49,7 @@ impl Unask {
 
     /// Takes the next bytes; what is left of them, and of bytes held before, is added to `out`.
     pub fn push(&mut self, input: Bytes, out: &mut Vec<Bytes>) {
-        let mut outgoing = Outgoing::new(input);
+        let mut outgoing = Outgoing::new(input, self.reports_itself);
         let bytes = outgoing.input.clone();
         // Where the event that is not yet passed on begins, and how far the lines are read.
         let (mut start, mut at) = (0, 0);
@@ -71,12 +73,13 @@ impl Unask {
             outgoing.put(&std::mem::take(&mut self.held));
             self.passing = true;
         }
+        self.reports_itself = outgoing.reports_itself;
         outgoing.finish(out);
     }
 
     /// Ends the stream: clients read a last event without its blank line too, so it is judged like any other.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) {
-        let mut outgoing = Outgoing::new(Bytes::new());
+        let mut outgoing = Outgoing::new(Bytes::new(), self.reports_itself);
         outgoing.put_judged(&std::mem::take(&mut self.held));
         outgoing.finish(out);
     }
@@ -152,11 +155,24 @@ struct Outgoing {
     input: Bytes,
     run: Range<usize>,
     joined: Vec<u8>,
+    reports_itself: bool,
 }
 
 impl Outgoing {
-    const fn new(input: Bytes) -> Self {
-        Self { input, run: 0..0, joined: Vec::new() }
+    const fn new(input: Bytes, reports_itself: bool) -> Self {
+        Self { input, run: 0..0, joined: Vec::new(), reports_itself }
+    }
+
+    /// The verdict on an event, in the light of those before it.
+    fn verdict(&mut self, event: &[u8]) -> Verdict {
+        match inspect(event) {
+            Verdict::ReportsItself => {
+                self.reports_itself = true;
+                Verdict::Keep
+            }
+            Verdict::Remove if self.reports_itself => Verdict::Keep,
+            verdict => verdict,
+        }
     }
 
     fn pass(&mut self, range: Range<usize>) {
@@ -181,8 +197,9 @@ impl Outgoing {
 
     /// Passes what `judge` leaves of the event; `true` if nothing was left.
     fn pass_judged(&mut self, range: Range<usize>) -> bool {
-        match inspect(&self.input[range.clone()]) {
-            Verdict::Keep => self.pass(range),
+        let event = self.input.slice(range.clone());
+        match self.verdict(&event) {
+            Verdict::Keep | Verdict::ReportsItself => self.pass(range),
             Verdict::Remove => return true,
             Verdict::Cut(cut) => {
                 self.pass(range.start..range.start + cut.start);
@@ -194,8 +211,8 @@ impl Outgoing {
 
     /// The same for an event that is not in the input as a whole.
     fn put_judged(&mut self, event: &[u8]) -> bool {
-        match inspect(event) {
-            Verdict::Keep => self.put(event),
+        match self.verdict(event) {
+            Verdict::Keep | Verdict::ReportsItself => self.put(event),
             Verdict::Remove => return true,
             Verdict::Cut(cut) => {
                 self.put(&event[..cut.start]);

@@ -14,6 +14,9 @@ pub(super) enum Verdict {
     Remove,
     /// Take these bytes of it out.
     Cut(Range<usize>),
+    /// Nothing: it shows usage beside choices, which nobody gets by asking. The upstream reports by itself,
+    /// so its usage chunk is no effect of ours either.
+    ReportsItself,
 }
 
 /// Judges the raw bytes of an event. What is not plainly a chunk is kept.
@@ -80,6 +83,8 @@ impl<'a> Payload<'a> {
 #[derive(Debug, Default)]
 struct Found {
     choices_are_empty: bool,
+    /// Nothing but the members that every chunk has.
+    is_plain: bool,
     usage: Option<Member>,
     /// A key that comes twice: which one counts is for the client to say.
     ambiguous: bool,
@@ -104,15 +109,29 @@ impl Found {
         let Some(usage) = self.usage.filter(|_| !self.ambiguous) else { return Verdict::Keep };
         match usage.value {
             Value::Object if self.choices_are_empty => Verdict::Remove,
+            Value::Object => Verdict::ReportsItself,
+            // a usage chunk of an upstream that has nothing to report
+            Value::Null if self.choices_are_empty && self.is_plain => Verdict::Remove,
             Value::Null => Verdict::Cut(usage.with_comma),
-            Value::Object | Value::Other => Verdict::Keep,
+            Value::Other => Verdict::Keep,
         }
     }
 }
 
+/// Members that a chunk has whatever it is about (WIRE 1.2).
+const PLAIN_KEYS: [&[u8]; 7] = [
+    b"\"id\"",
+    b"\"object\"",
+    b"\"created\"",
+    b"\"model\"",
+    b"\"service_tier\"",
+    b"\"system_fingerprint\"",
+    b"\"obfuscation\"",
+];
+
 /// Walks the top level of a JSON object; none if it is not one.
 fn members(json: &[u8]) -> Option<Found> {
-    let mut found = Found::default();
+    let mut found = Found { is_plain: true, ..Found::default() };
     let mut choices_seen = false;
     let mut at = blank(json, 0);
     if json.get(at) != Some(&b'{') {
@@ -146,7 +165,7 @@ fn members(json: &[u8]) -> Option<Found> {
                 };
                 found.usage = Some(Member { value: kind(value), with_comma });
             }
-            _ => {}
+            key => found.is_plain &= PLAIN_KEYS.contains(&key),
         }
         if !more {
             return (json.get(next) == Some(&b'}') && blank(json, next + 1) == json.len()).then_some(found);

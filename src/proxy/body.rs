@@ -13,6 +13,8 @@ use super::relay::Relay;
 pub enum Outgoing {
     /// Bytes at hand; `None` once they went out.
     Ready(Option<Bytes>),
+    /// Bytes of an answer that broke off; `None` once they went out. No good end follows.
+    Cut(Option<Bytes>),
     /// Bytes as the upstream sends them.
     Relayed(Box<Relay>),
 }
@@ -28,6 +30,10 @@ impl Outgoing {
     pub fn ready(bytes: Bytes) -> Self {
         Self::Ready((!bytes.is_empty()).then_some(bytes))
     }
+
+    pub(super) fn cut(bytes: Bytes) -> Self {
+        Self::Cut((!bytes.is_empty()).then_some(bytes))
+    }
 }
 
 impl Body for Outgoing {
@@ -40,6 +46,9 @@ impl Body for Outgoing {
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         match self.get_mut() {
             Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Cut(bytes) => {
+                Poll::Ready(Some(bytes.take().map_or(Err(BrokenOff), |bytes| Ok(Frame::data(bytes)))))
+            }
             Self::Relayed(relay) => relay.poll_frame(cx),
         }
     }
@@ -51,6 +60,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Self::Cut(_) => SizeHint::default(),
             Self::Relayed(relay) => relay.size_hint(),
         }
     }

@@ -32,6 +32,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         facts: RequestFacts::default(),
         can_splice: true,
         targets: Vec::new(),
+        cache_ttl: None,
     };
     if is_read {
         let bytes = read_whole(x, body).await?;
@@ -50,7 +51,8 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     x.record.model = model.chars().take(LONGEST_MODEL).collect();
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();
-    request.targets = x.policy.targets(&model, x.endpoint.dialect, wanted, dice);
+    let plan = x.policy.plan(&model, x.endpoint.dialect, wanted, dice);
+    (request.targets, request.cache_ttl) = (plan.targets, plan.cache_ttl);
     x.facts = request.facts.clone();
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }
 }

@@ -58,6 +58,8 @@ pub(super) struct Books {
     /// The price by which it was admitted.
     pub(super) price: Option<Arc<Price>>,
     pub(super) fill: Option<Fill>,
+    /// Tokens of an answer from the cache.
+    pub(super) saved_tokens: u64,
     pub(super) attempts: Vec<Attempt>,
     pub(super) answered: Answered,
     pub(super) rejection: Option<Rejection>,
@@ -102,6 +104,7 @@ impl Exchange {
             reservation: None,
             price: None,
             fill: None,
+            saved_tokens: 0,
             attempts: Vec::new(),
             answered: Answered::default(),
             rejection: None,

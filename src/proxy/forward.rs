@@ -15,7 +15,7 @@ use crate::dialect::splice::{Edit, apply, ask_for_usage, rename_model};
 use crate::dialect::unask::Unask;
 use crate::routing::retry::{AttemptEnd, tries_next};
 use crate::routing::router::Target;
-use crate::signals::Attempt;
+use crate::signals::{Active, Attempt};
 use crate::telemetry::trace::new_span_id;
 use crate::telemetry::words::{AttemptOutcome, AttemptReason, provider_error};
 use crate::upstream::address;
@@ -42,12 +42,15 @@ pub(super) async fn forward(
     for (place, target) in targets.iter().enumerate() {
         let is_last = place + 1 == targets.len() || !can_repeat;
         let ask = Ask::prepare(x, &request, target, place);
+        x.attempts.push(ask.begin());
+        x.record.attempts = ask.number;
+        let active = x.door.signals.attempt_started(&ask.upstream.name);
         let answered = ask.send(x, &request, passing.take(), client).await;
-        let end = end_of(&answered);
-        if is_last || !tries_next(end) {
-            return ask.conclude(x, answered).await;
+        ask.note(x, &answered);
+        if is_last || !tries_next(end_of(&answered)) {
+            return ask.conclude(x, answered, active).await;
         }
-        ask.note_failure(x, &answered);
+        tracing::debug!(upstream = ask.upstream.name, "trying the next target");
     }
     Err(Refusal::NoUpstream)
 }
@@ -197,18 +200,9 @@ impl Ask {
         Ok(composed)
     }
 
-    /// The attempt as the trace will show it; its end and outcome are filled in later.
-    fn attempt(&self, x: &Exchange, answered: &Answered) -> Attempt {
-        let (status, error_type, outcome) = match answered {
-            Ok(answer) if answer.status().as_u16() < 400 => {
-                (Some(answer.status().as_u16()), None, AttemptOutcome::Success)
-            }
-            Ok(answer) => {
-                let status = answer.status().as_u16();
-                (Some(status), Some(provider_error(None, status).into_owned()), AttemptOutcome::Error)
-            }
-            Err(fault) => (None, Some(fault.to_string()), AttemptOutcome::Error),
-        };
+    /// The attempt as it begins. It stands in the books before anything is sent, so that a client who
+    /// leaves now still leaves a request that an upstream may have worked on.
+    fn begin(&self) -> Attempt {
         Attempt {
             number: self.number,
             reason: self.reason,
@@ -219,25 +213,36 @@ impl Ask {
             model_sent: self.model.clone(),
             span_id: self.span_id,
             started: self.started,
-            ended: x.now(),
-            first_byte_us: Some(micros(x.tick().since(self.began))),
-            status,
-            error_type,
-            outcome,
+            ended: self.started,
+            first_byte_us: None,
+            status: None,
+            error_type: None,
+            outcome: AttemptOutcome::Cancelled,
         }
     }
 
-    fn note_failure(&self, x: &mut Exchange, answered: &Answered) {
-        let attempt = self.attempt(x, answered);
-        tracing::debug!(upstream = attempt.upstream, error = attempt.error_type, "trying the next target");
-        x.attempts.push(attempt);
+    /// Notes how the attempt went, as far as its answer's head tells.
+    fn note(&self, x: &mut Exchange, answered: &Answered) {
+        let (now, first_byte) = (x.now(), micros(x.tick().since(self.began)));
+        let Some(attempt) = x.attempts.last_mut() else { return };
+        attempt.ended = now;
+        match answered {
+            Ok(answer) => {
+                let status = answer.status().as_u16();
+                attempt.status = Some(status);
+                attempt.first_byte_us = Some(first_byte);
+                attempt.outcome = if status < 400 { AttemptOutcome::Success } else { AttemptOutcome::Error };
+                attempt.error_type = (status >= 400).then(|| provider_error(None, status).into_owned());
+            }
+            Err(fault) => {
+                attempt.outcome = AttemptOutcome::Error;
+                attempt.error_type = Some(fault.to_string());
+            }
+        }
     }
 
     /// The answer that the client will get.
-    async fn conclude(self, x: &mut Exchange, answered: Answered) -> Result<Answer, Refusal> {
-        let attempt = self.attempt(x, &answered);
-        x.attempts.push(attempt);
-        x.record.attempts = u32::try_from(x.attempts.len()).unwrap_or(u32::MAX);
+    async fn conclude(self, x: &mut Exchange, answered: Answered, active: Active) -> Result<Answer, Refusal> {
         x.record.upstream.clone_from(&self.upstream.name);
         x.record.upstream_model.clone_from(&self.model);
         let answer = answered.map_err(Refusal::Unreachable)?;
@@ -245,11 +250,11 @@ impl Ask {
         let is_stream = is_event_stream(&parts.headers);
         // the answer shows what was asked for only if it is a stream of events that we asked into
         let unask = (self.asks_usage.is_some() && is_stream && !is_encoded(&parts.headers)).then(Unask::new);
-        let live = Live { incoming, unask, idle_timeout: self.upstream.idle_timeout };
+        let live = Live { incoming, unask, idle_timeout: self.upstream.idle_timeout, active };
         let headers = headers::to_client(&parts.headers, live.unask.is_some());
         x.record.stream = is_stream;
         let body =
-            if is_stream { AnswerBody::Live(live) } else { live.gather_if_small(&parts.headers).await? };
+            if is_stream { AnswerBody::Live(live) } else { live.gather_if_small(&parts.headers).await };
         Ok(Answer { status: parts.status, headers, body })
     }
 }

@@ -50,7 +50,7 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
     let request = decode::decode(x, asked).await?;
     admit::admit(x, &request)?;
     match recall::recall(x, &request).await? {
-        recall::Recalled::Answer(answer) => Ok(answer),
-        recall::Recalled::Ask => forward::forward(x, request, &station.client).await,
+        Some(answer) => Ok(answer),
+        None => forward::forward(x, request, &station.client).await,
     }
 }

@@ -17,7 +17,7 @@ use crate::identity::{Directory, Rules};
 use crate::ledger::journal::Journal;
 use crate::limits::Limiter;
 use crate::pricing::catalogue::Catalogue;
-use crate::routing::router::{Router, Target, UpstreamIndex};
+use crate::routing::router::{Plan, Router, Target, UpstreamIndex};
 use crate::signals::Signals;
 use crate::tokens::CountingPool;
 use crate::upstream::client::Client;
@@ -114,16 +114,20 @@ pub struct Account {
 }
 
 impl Policy {
-    /// The targets for a request: the one the client named, a route's, or the first upstream that
+    /// Where a request may go: the one the client named, a route's, or the first upstream that
     /// speaks the path's dialect (the first of all if none does).
     #[must_use]
-    pub fn targets(&self, model: &str, dialect: Dialect, wanted: Option<&str>, dice: u64) -> Vec<Target> {
-        let only = |upstream: UpstreamIndex| vec![Target { upstream, model: None }];
+    pub fn plan(&self, model: &str, dialect: Dialect, wanted: Option<&str>, dice: u64) -> Plan {
+        let only = |upstream: UpstreamIndex| Plan {
+            targets: vec![Target { upstream, model: None }],
+            cache_ttl: None,
+        };
         if let Some(wanted) = wanted {
-            return self.upstreams.iter().position(|up| up.name == wanted).map_or(Vec::new(), only);
+            let named = self.upstreams.iter().position(|upstream| upstream.name == wanted);
+            return named.map_or(Plan::default(), only);
         }
-        let routed = self.router.targets(model, dice);
-        if !routed.is_empty() || self.upstreams.is_empty() {
+        let routed = self.router.plan(model, dice);
+        if !routed.targets.is_empty() || self.upstreams.is_empty() {
             return routed;
         }
         let speaks = |upstream: &Arc<Upstream>| {

@@ -10,25 +10,18 @@ use super::request::ReadRequest;
 use crate::cache::{self, CacheKey, Filling, KeyParts, Lookup, Tenant, Wish};
 use crate::store::record::CacheResult;
 
-/// What the cache said.
-#[derive(Debug)]
-pub(super) enum Recalled {
-    /// Answered from memory.
-    Answer(Answer),
-    /// An upstream must be asked.
-    Ask,
-}
-
-/// Looks the request up where the cache is switched on; becomes the leader of identical ones if it misses.
-pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Recalled, Refusal> {
-    let Some(rule) = x.account.as_ref().and_then(|account| account.cache) else { return Ok(Recalled::Ask) };
+/// Looks the request up where the cache is switched on: the answer from memory, or `None` where an
+/// upstream must be asked. Becomes the leader of identical requests if it misses.
+pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Option<Answer>, Refusal> {
+    let of_team = x.account.as_ref().and_then(|account| account.cache).map(|rule| rule.ttl.0);
+    let Some(rule) = of_team.or(request.cache_ttl) else { return Ok(None) };
     let wish = wish_of(&request.headers)?;
     let may_use = x.is_billed() && request.method == Method::POST && wish.stores();
     let Some(body) = request.whole().filter(|body| may_use && body.len() <= LARGEST_HASHED_INLINE) else {
         x.record.cache = CacheResult::Bypass;
-        return Ok(Recalled::Ask);
+        return Ok(None);
     };
-    let ttl = wish.ttl(rule.ttl.0);
+    let ttl = wish.ttl(rule);
     let key = key_of(x, request, body);
     let looked_up =
         if wish.reads() { x.door.cache.look_up(key, ttl) } else { Lookup::Lead(x.door.cache.refresh(key)) };
@@ -49,7 +42,7 @@ pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Re
             None
         }
     };
-    Ok(answer.map_or(Recalled::Ask, |answer| Recalled::Answer(replay(x, &answer))))
+    Ok(answer.map(|answer| replay(x, &answer)))
 }
 
 fn wish_of(headers: &HeaderMap) -> Result<Wish, Refusal> {
@@ -105,7 +98,7 @@ fn replay(x: &mut Exchange, answer: &cache::Answer) -> Answer {
     let age = x.now().since(answer.stored_at).as_secs();
     headers.insert(header::AGE, HeaderValue::from(age));
     x.record.saved = answer.cost.unwrap_or_default();
-    x.record.usage = answer.usage;
+    x.saved_tokens = answer.usage.total_tokens();
     x.record.stream = answer.stream;
     x.record.response_model.clone_from(&answer.model);
     x.record.upstream.clone_from(&answer.upstream);

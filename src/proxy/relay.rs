@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Response, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt as _;
@@ -18,12 +18,15 @@ use super::body::{BrokenOff, Outgoing};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
+use super::policy::Account;
 use super::settle::{End, standing_headers};
+use crate::base::clock::Tick;
 use crate::dialect::meter::Meter;
+use crate::dialect::path::Dialect;
 use crate::dialect::unask::Unask;
+use crate::limits::{Standing, reset_text};
 use crate::signals::Active;
 use crate::store::record::{CacheResult, Outcome};
-use crate::upstream::client::SendFault;
 
 /// What the client will get.
 #[derive(Debug)]
@@ -38,6 +41,13 @@ pub(super) struct Answer {
 pub(super) enum AnswerBody {
     /// A small answer, read whole before its head goes out: its cost can stand in a header.
     Whole(Bytes),
+    /// The same, but the upstream broke off: the client gets what came, and no good end.
+    Cut {
+        /// What came.
+        sent: Bytes,
+        /// What broke.
+        error: &'static str,
+    },
     /// From the cache.
     Remembered(Bytes),
     /// As the upstream sends them.
@@ -50,25 +60,39 @@ pub(super) struct Live {
     pub(super) incoming: Incoming,
     pub(super) unask: Option<Unask>,
     pub(super) idle_timeout: Duration,
+    /// Counts the attempt as active until the last byte.
+    pub(super) active: Active,
 }
 
 impl Live {
     /// Reads a body of known, small size whole. One that comes in pieces of unknown number is not held
     /// back: the upstream may be keeping the connection alive with them.
-    pub(super) async fn gather_if_small(self, headers: &HeaderMap) -> Result<AnswerBody, Refusal> {
+    pub(super) async fn gather_if_small(mut self, headers: &HeaderMap) -> AnswerBody {
         let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
         let is_small =
             announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|size| size <= SMALL);
         if !is_small || self.incoming.size_hint().exact().is_none_or(|size| size > SMALL as u64) {
-            return Ok(AnswerBody::Live(self));
+            return AnswerBody::Live(self);
         }
-        match timeout(self.idle_timeout, self.incoming.collect()).await {
-            Ok(Ok(whole)) => Ok(AnswerBody::Whole(whole.to_bytes())),
-            Ok(Err(_)) => Err(Refusal::Unreachable(SendFault::Reset)),
-            Err(_) => Err(Refusal::Unreachable(SendFault::FirstByteTimeout)),
+        let mut whole = BytesMut::new();
+        loop {
+            let error = match timeout(self.idle_timeout, self.incoming.frame()).await {
+                Ok(None) => return AnswerBody::Whole(whole.freeze()),
+                Ok(Some(Ok(frame))) => {
+                    whole.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                    continue;
+                }
+                Ok(Some(Err(_))) => BROKEN_OFF,
+                Err(_) => FELL_SILENT,
+            };
+            return AnswerBody::Cut { sent: whole.freeze(), error };
         }
     }
 }
+
+/// `error.type` of an answer that broke off, and of one that fell silent.
+const BROKEN_OFF: &str = "upstream_stream_interrupted";
+const FELL_SILENT: &str = "upstream_idle_timeout";
 
 /// Answers up to this size are read whole.
 const SMALL: usize = 256 << 10;
@@ -95,11 +119,19 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
             meter.observe(&bytes);
             x.note_first_output();
             note_sent(&mut x, &bytes);
-            let end = End::answered(status, meter.finish());
-            if let Some(cost) = x.close(end) {
+            let (account, clock) = (x.account.clone(), x.door.clock.clone());
+            if let Some(cost) = x.close(End::answered(status, meter.finish())) {
                 headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
             }
+            // the reservation is settled: this is what the next request has
+            standing_headers(account.as_deref(), clock.now(), response.headers_mut());
             Outgoing::ready(bytes)
+        }
+        AnswerBody::Cut { sent, error } => {
+            meter.observe(&sent);
+            note_sent(&mut x, &sent);
+            x.close(End::broken(Outcome::Truncated, error, meter.finish()));
+            Outgoing::cut(sent)
         }
         AnswerBody::Remembered(bytes) => {
             x.note_first_output();
@@ -123,6 +155,15 @@ pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     stamp(&x, response.headers_mut());
+    // the SDKs show these as the request's id; on an upstream's answer they stay the upstream's
+    let id_header = match x.endpoint.dialect {
+        Dialect::OpenAi => "x-request-id",
+        Dialect::Anthropic => "request-id",
+    };
+    headers::set(response.headers_mut(), id_header, &x.id.to_string());
+    if let (Refusal::RateLimit(_), Some(account)) = (refusal, &x.account) {
+        rate_headers(account, x.tick(), response.headers_mut());
+    }
     note_sent(&mut x, &body);
     x.close(End::refused(face.outcome, face.code));
     response
@@ -138,11 +179,27 @@ fn stamp(x: &Exchange, headers: &mut HeaderMap) {
     if x.record.cache != CacheResult::Off {
         headers::set(headers, "x-tollgate-cache", x.record.cache.as_str());
     }
-    standing_headers(x, headers);
+    standing_headers(x.account.as_deref(), x.now(), headers);
     let overhead = x.record.overhead_us;
     if overhead > 0 {
         let (whole, part) = (overhead / 1_000, overhead % 1_000);
         headers::set(headers, "server-timing", &format!("tollgate;dur={whole}.{part:03}"));
+    }
+}
+
+/// Where the caller stands with its rates, in `OpenAI`'s format (WIRE 2.5).
+fn rate_headers(account: &Account, now: Tick, headers: &mut HeaderMap) {
+    let standings = account.limiters.iter().map(|limiter| limiter.standing(now));
+    let Some(Standing { requests, tokens }) = standings.reduce(Standing::tightest) else { return };
+    if let Some(rate) = requests {
+        headers::set(headers, "x-ratelimit-limit-requests", &rate.limit.to_string());
+        headers::set(headers, "x-ratelimit-remaining-requests", &rate.remaining.to_string());
+        headers::set(headers, "x-ratelimit-reset-requests", &reset_text(rate.reset));
+    }
+    if let Some(rate) = tokens {
+        headers::set(headers, "x-ratelimit-limit-tokens", &rate.limit.to_string());
+        headers::set(headers, "x-ratelimit-remaining-tokens", &rate.remaining.to_string());
+        headers::set(headers, "x-ratelimit-reset-tokens", &reset_text(rate.reset));
     }
 }
 
@@ -173,6 +230,7 @@ pub struct Relay {
     silence: bool,
     ended: bool,
     _stream: Option<Active>,
+    _attempt: Active,
 }
 
 impl Relay {
@@ -190,6 +248,7 @@ impl Relay {
             silence: false,
             ended: false,
             _stream: stream,
+            _attempt: live.active,
         }
     }
 
@@ -229,7 +288,7 @@ impl Relay {
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         if let Poll::Ready(next) = Pin::new(&mut self.incoming).poll_frame(cx) {
             self.silence = false;
-            return Poll::Ready(next.map(|frame| frame.map_err(|_| "upstream_stream_interrupted")));
+            return Poll::Ready(next.map(|frame| frame.map_err(|_| BROKEN_OFF)));
         }
         if !self.silence {
             // moving the timer only when silence begins keeps it off the path of busy streams
@@ -238,7 +297,7 @@ impl Relay {
             self.idle.as_mut().reset(until);
         }
         ready!(self.idle.as_mut().poll(cx));
-        Poll::Ready(Some(Err("upstream_idle_timeout")))
+        Poll::Ready(Some(Err(FELL_SILENT)))
     }
 
     fn take_in(&mut self, data: Bytes) {

@@ -1,7 +1,7 @@
 //! Tells the signals of a finished request: translation only, nothing is decided here.
 
 use super::exchange::Books;
-use crate::budget::{Budget, BudgetState, Scope, Unit};
+use crate::budget::{Budget, BudgetState, Unit};
 use crate::dialect::request::RequestFacts;
 use crate::signals::{Asked, BudgetVerdict, Finished, HttpFacts};
 use crate::telemetry::words::Rejection;
@@ -40,6 +40,7 @@ pub(super) fn report(books: &Books) {
         limit_hit: books.limit_hit,
         asked: &asked,
         answered: &books.answered,
+        saved_tokens: books.saved_tokens,
     });
 }
 
@@ -49,14 +50,8 @@ type Tightest = (String, &'static str, BudgetState);
 fn tightest(books: &Books) -> Option<Tightest> {
     let now = books.now();
     let account = books.account.as_ref()?;
-    let state = |budget: &std::sync::Arc<Budget>| {
-        let spec = budget.spec();
-        let scope = match spec.scope {
-            Scope::Team(_) => "team",
-            Scope::Key(..) => "key",
-        };
-        (spec.id, scope, budget.state(now))
-    };
+    let state =
+        |budget: &std::sync::Arc<Budget>| (budget.id().to_owned(), budget.scope_word(), budget.state(now));
     account.budgets.iter().map(state).min_by(|a, b| ratio(&a.2).total_cmp(&ratio(&b.2)))
 }
 

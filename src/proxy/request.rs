@@ -1,5 +1,7 @@
 //! A request that was read: what every later step looks at.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
@@ -23,6 +25,8 @@ pub(super) struct ReadRequest {
     pub(super) can_splice: bool,
     /// Where it may go, best first; never empty.
     pub(super) targets: Vec<Target>,
+    /// How long its route lets an answer be served again.
+    pub(super) cache_ttl: Option<Duration>,
 }
 
 /// The body: read whole, or passing through.

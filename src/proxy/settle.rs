@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, StatusCode};
 
-use super::exchange::{Books, Exchange};
+use super::exchange::Books;
 use super::headers;
+use super::policy::Account;
 use super::report::report;
+use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::Need;
@@ -97,7 +99,9 @@ fn counts(books: &Books, reading: &Reading) -> Counts {
     let may_cost = books.is_billed()
         && books.was_dispatched()
         && (answered_well || (no_answer_yet && books.record.outcome == Outcome::Cancelled));
-    if !may_cost {
+    // a background answer is worked on after this: its usage comes when it is fetched
+    let later = books.facts.background && reading.usage.is_none();
+    if !may_cost || later {
         return Counts::Known(UsageSource::None);
     }
     let is_whole = matches!(books.record.outcome, Outcome::Completed) || reading.ended;
@@ -219,7 +223,7 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
     if books.record.usage_source == UsageSource::None {
         let may_cost_unknown = books.record.outcome == Outcome::Completed
             && books.was_dispatched()
-            && books.endpoint.operation.metering() == Metering::Unmetered;
+            && (books.facts.background || books.endpoint.operation.metering() == Metering::Unmetered);
         return (!may_cost_unknown).then_some(NanoUsd::ZERO);
     }
     let price = final_price(books)?;
@@ -249,7 +253,7 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
 fn final_price(books: &Books) -> Option<Arc<Price>> {
     let record = &books.record;
     let catalogue = &books.policy.catalogue;
-    let now = crate::base::clock::Timestamp::from_nanos(record.started_at);
+    let now = Timestamp::from_nanos(record.started_at);
     let overridden = |model: &&String| books.policy.overridden.contains(model);
     let host = books.attempts.last().map(|attempt| attempt.host.as_str());
     if let Some(model) = [&record.upstream_model, &record.model].into_iter().find(overridden) {
@@ -277,11 +281,9 @@ fn settle_holds(books: &mut Books) {
 }
 
 /// What is left of the caller's budgets, and which warn thresholds it has passed.
-pub(super) fn standing_headers(x: &Exchange, headers: &mut HeaderMap) {
-    let Some(account) = &x.account else { return };
-    let now = x.now();
+pub(super) fn standing_headers(account: Option<&Account>, now: Timestamp, headers: &mut HeaderMap) {
     let mut least: Option<NanoUsd> = None;
-    for budget in &account.budgets {
+    for budget in account.map_or(&[][..], |account| &account.budgets) {
         let state = budget.state(now);
         if let Some(left) = state.left.as_usd() {
             least = Some(least.map_or(left, |other| other.min(left)));
@@ -292,7 +294,8 @@ pub(super) fn standing_headers(x: &Exchange, headers: &mut HeaderMap) {
         }
     }
     if let Some(left) = least {
-        headers::set(headers, "x-tollgate-budget-remaining-usd", &left.max(NanoUsd::ZERO).to_usd_string());
+        let left = left.max(NanoUsd::ZERO).to_usd_string();
+        headers::set(headers, "x-tollgate-budget-remaining-usd", &left);
     }
 }
 

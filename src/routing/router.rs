@@ -1,5 +1,7 @@
 //! Chooses targets for a model name. The choice is a list: later targets are tried when earlier ones fail.
 
+use std::time::Duration;
+
 use crate::base::glob::Glob;
 use crate::routing::section::{Pick, RouteSection};
 
@@ -18,6 +20,16 @@ struct Route {
     targets: Vec<Target>,
     weights: Vec<u64>,
     pick: Pick,
+    cache_ttl: Option<Duration>,
+}
+
+/// Where a request may go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// The targets, best first; empty when no route names the model.
+    pub targets: Vec<Target>,
+    /// How long the route lets an answer be served again; `None` where it switches no cache on.
+    pub cache_ttl: Option<Duration>,
 }
 
 /// One place a request may go to.
@@ -53,22 +65,23 @@ impl Router {
                 targets: section.to.iter().map(target).collect::<Result<_, _>>()?,
                 weights: section.to.iter().map(|to| u64::from(to.weight)).collect(),
                 pick: section.pick,
+                cache_ttl: section.cache.map(|cache| cache.ttl.0),
             })
         };
         Ok(Self { routes: routes.iter().map(build_route).collect::<Result<_, _>>()? })
     }
 
-    /// The targets for `model`, best first; empty when no route names it. `dice` is any random number.
+    /// The plan for `model`. `dice` is any random number.
     #[must_use]
-    pub fn targets(&self, model: &str, dice: u64) -> Vec<Target> {
+    pub fn plan(&self, model: &str, dice: u64) -> Plan {
         let fits = |route: &&Route| route.patterns.iter().any(|pattern| pattern.matches(model));
-        let Some(route) = self.routes.iter().find(fits) else { return Vec::new() };
+        let Some(route) = self.routes.iter().find(fits) else { return Plan::default() };
         let mut targets = route.targets.clone();
         if route.pick == Pick::Weighted {
             let first = weighted(&route.weights, dice);
             targets[..=first].rotate_right(1);
         }
-        targets
+        Plan { targets, cache_ttl: route.cache_ttl }
     }
 }
 
@@ -104,10 +117,10 @@ mod tests {
             r#"[{"models":["gpt-4o"],"to":[{"upstream":"b"},{"upstream":"a","model":"x"}]},
                 {"models":["gpt-*"],"to":[{"upstream":"c"}]}]"#,
         );
-        assert_eq!(upstreams(&router.targets("gpt-4o", 9)), [1, 0]);
-        assert_eq!(router.targets("gpt-4o", 9)[1].model.as_deref(), Some("x"));
-        assert_eq!(upstreams(&router.targets("gpt-5", 9)), [2]);
-        assert!(router.targets("claude", 9).is_empty());
+        assert_eq!(upstreams(&router.plan("gpt-4o", 9).targets), [1, 0]);
+        assert_eq!(router.plan("gpt-4o", 9).targets[1].model.as_deref(), Some("x"));
+        assert_eq!(upstreams(&router.plan("gpt-5", 9).targets), [2]);
+        assert!(router.plan("claude", 9).targets.is_empty());
     }
 
     #[test]
@@ -115,9 +128,9 @@ mod tests {
         let router = router(
             r#"[{"models":["*"],"pick":"weighted","to":[{"upstream":"a","weight":1},{"upstream":"b","weight":3},{"upstream":"c","weight":0}]}]"#,
         );
-        let first = |dice| router.targets("m", dice)[0].upstream;
+        let first = |dice| router.plan("m", dice).targets[0].upstream;
         assert_eq!((0..8).map(first).collect::<Vec<_>>(), [0, 1, 1, 1, 0, 1, 1, 1]);
-        assert_eq!(upstreams(&router.targets("m", 1)), [1, 0, 2]);
+        assert_eq!(upstreams(&router.plan("m", 1).targets), [1, 0, 2]);
     }
 
     #[test]

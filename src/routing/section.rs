@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::units::Span;
+
 /// Which upstreams serve a model name. The first route whose pattern fits is taken; a model that no
 /// route names goes to the first upstream of the path's dialect.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -15,6 +17,17 @@ pub struct RouteSection {
     /// How a target is chosen.
     #[serde(default)]
     pub pick: Pick,
+    /// Switches the answer cache on for these models, for teams that have no rule of their own.
+    #[serde(default)]
+    pub cache: Option<RouteCache>,
+}
+
+/// The answer cache of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteCache {
+    /// How long an answer may be served again.
+    pub ttl: Span,
 }
 
 /// One place a route leads to.

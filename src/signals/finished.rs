@@ -39,6 +39,8 @@ pub struct Finished<'a> {
     pub asked: &'a Asked,
     /// What the answer said of itself.
     pub answered: &'a Answered,
+    /// Tokens of an answer from the cache: what asking again would have used.
+    pub saved_tokens: u64,
 }
 
 /// The request as HTTP has it.

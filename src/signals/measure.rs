@@ -83,7 +83,7 @@ impl Instruments {
         if matches!(record.cache, CacheResult::Hit | CacheResult::Coalesced) {
             let labels = [kind, request_model(done)];
             self.cache_saved_cost.add(usd(record.saved), &labels);
-            self.cache_saved_tokens.add(record.usage.total_tokens(), &labels);
+            self.cache_saved_tokens.add(done.saved_tokens, &labels);
         }
     }
 

@@ -123,6 +123,7 @@ impl Story {
             limit_hit: self.limit_hit,
             asked: &self.asked,
             answered: &self.answered,
+            saved_tokens: if self.record.saved == NanoUsd::ZERO { 0 } else { 480 },
         }
     }
 }
