@@ -4,6 +4,8 @@ pub mod budgets;
 mod budgets_print;
 pub mod check;
 pub mod demo;
+pub mod document;
+pub mod health;
 pub mod keys;
 pub mod mock;
 pub mod out;
@@ -42,6 +44,7 @@ enum Command {
     Prices(PricesCommand),
     Demo(demo::DemoArgs),
     Mock(mock::MockArgs),
+    Health(health::HealthArgs),
 }
 
 /// Who spent what: requests, tokens, cost, errors and latency.
@@ -75,6 +78,7 @@ pub fn run() -> Exit {
         Command::Demo(args) => demo::run(&args),
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
+        Command::Health(args) => health::run(&args),
     }
 }
 
