@@ -12,6 +12,7 @@ mod work;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
@@ -55,8 +56,17 @@ struct Args {
 
 type Failure = Box<dyn std::error::Error>;
 
-fn main() -> Result<(), Failure> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            complain(&format!("overhead: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
     let folder = tempfile::tempdir()?;
     let upstream = Upstream::start()?;
     let tollgate = Tollgate::start(&args.binary, folder.path(), upstream.address, args.workers)?;
@@ -65,7 +75,7 @@ fn main() -> Result<(), Failure> {
         return profile(&works, &tollgate, Duration::from_secs(seconds));
     }
     let nginx = Nginx::start(folder.path(), upstream.address)?;
-    let figures = measure(&args, &works, &Stand { upstream: upstream.address, nginx, tollgate })?;
+    let figures = measure(args, &works, &Stand { upstream: upstream.address, nginx, tollgate })?;
     figures.check()?;
     say(&if args.json { report::json(&figures).to_string() } else { report::table(&figures) });
     if let Some(path) = &args.report {
@@ -132,6 +142,10 @@ fn profile(works: &[&'static Work], tollgate: &Tollgate, span: Duration) -> Resu
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     // cargo runs a bench in the package's own folder
     std::fs::write(path, text).map_err(|fault| format!("{}: {fault}", path.display()).into())
+}
+
+fn complain(text: &str) {
+    eprintln!("{text}");
 }
 
 #[expect(clippy::print_stdout, reason = "the numbers are what this program is for")]
