@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ pub(crate) struct Nginx {
 pub(crate) struct Tollgate {
     pub(crate) process: Process,
     pub(crate) address: SocketAddr,
+    binary: PathBuf,
+    config: PathBuf,
 }
 
 impl Nginx {
@@ -70,7 +72,16 @@ impl Tollgate {
         let mut command = Command::new(binary);
         command.arg("serve").arg("--config").arg(&file).env("BENCH_KEY", KEY).env("UPSTREAM_KEY", KEY);
         let process = start(&mut command, &home.join("log"), address)?;
-        Ok(Self { process, address })
+        Ok(Self { process, address, binary: binary.to_owned(), config: file })
+    }
+
+    /// Requests that its ledger knows.
+    pub(crate) fn recorded(&self) -> io::Result<u64> {
+        let mut command = Command::new(&self.binary);
+        let output = command.args(["usage", "--json", "--config"]).arg(&self.config).output()?;
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let total = report["total"]["requests"].as_u64();
+        total.ok_or_else(|| io::Error::other(format!("no total in the usage report: {report}")))
     }
 }
 

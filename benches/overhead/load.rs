@@ -73,17 +73,19 @@ struct Turns {
 }
 
 impl Turns {
-    /// At a fixed rate the connections take turns, spread evenly.
+    /// At a fixed rate the connections take turns, spread evenly; paced streams do not speak in chorus.
     fn of(work: &Work, number: u32, begin: Instant, until: Instant) -> Self {
-        let apart = work.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) / rate);
-        Self { next: begin + apart * number, every: apart * work.connections, until }
+        let every = work.rate.map_or(Duration::ZERO, |rate| Duration::from_secs(1) * work.connections / rate);
+        let spread = match work.answer {
+            Answer::Stream { pace: Some(pace), .. } => pace,
+            Answer::Stream { pace: None, .. } | Answer::Json => every,
+        };
+        Self { next: begin + spread * number / work.connections, every, until }
     }
 
     async fn next(&mut self) -> bool {
-        if !self.every.is_zero() {
-            sleep_until(self.next).await;
-            self.next += self.every;
-        }
+        sleep_until(self.next).await;
+        self.next += self.every;
         now() < self.until
     }
 }

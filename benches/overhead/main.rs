@@ -107,10 +107,12 @@ fn measure(args: &Args, works: &[&'static Work], stand: &Stand) -> Result<Figure
     let (rounds, span) =
         if args.quick { (2, Duration::from_millis(1_100)) } else { (5, Duration::from_secs(3)) };
     let mut figures = Figures::default();
+    let mut asked = 0;
     for work in works {
         // connections are opened and code paths are warm before anything counts
         for target in Target::ALL {
-            load.run(work, stand.door(target, work).0, WARM_UP)?;
+            let sample = load.run(work, stand.door(target, work).0, WARM_UP)?;
+            asked += if target == Target::Tollgate { sample.requests } else { 0 };
         }
         for _ in 0..rounds {
             for target in Target::ALL {
@@ -121,9 +123,15 @@ fn measure(args: &Args, works: &[&'static Work], stand: &Stand) -> Result<Figure
                     (Some(process), Some(before)) => Some(process.cpu_at_rest()?.saturating_sub(before)),
                     _ => None,
                 };
+                asked += if target == Target::Tollgate { sample.requests } else { 0 };
                 figures.add(work, target, sample, spent);
             }
         }
+    }
+    // what was not recorded was not measured either
+    let recorded = stand.tollgate.recorded()?;
+    if recorded != asked {
+        return Err(format!("{asked} requests were asked, the ledger knows {recorded}").into());
     }
     figures.peak(Target::Nginx, stand.nginx.process.peak_kib()?);
     figures.peak(Target::Tollgate, stand.tollgate.process.peak_kib()?);

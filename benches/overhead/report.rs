@@ -148,7 +148,8 @@ are this machine's.
 
 nginx proxies and does nothing else: connections kept open on both sides, no access log, `proxy_buffering off` \
 for streams. Tollgate does everything a real deployment does: a key, two budgets, three limits, usage asked for \
-and taken out of the stream again, journal, ledger in SQLite, metrics, and a JSON log line per request to a file.
+and taken out of the stream again, journal, ledger in SQLite, metrics, and a JSON log line per request to a file. At the \
+end its ledger must know every request that was sent to it.
 
 ";
 
