@@ -53,11 +53,16 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scope, window, limit, spent, reserved, need, setting, .. } = self;
+        let is_spent = spent.count >= limit.count;
+        let state = if is_spent { "is spent" } else { "has too little left for this request" };
         write!(
             f,
-            "The {window} budget of {scope} is spent: of {limit}, {spent} are spent and {reserved} are reserved \
-             by requests under way; this request needs {need}."
+            "The {window} budget of {scope} {state}: of {limit}, {spent} are spent and {reserved} are reserved \
+             by requests under way; this request may need {need}."
         )?;
+        if !is_spent {
+            write!(f, " A lower cap on its output (`max_tokens`) needs less.")?;
+        }
         match self.resets_at {
             Some(at) => write!(f, " It starts again at {}.", rfc3339(at))?,
             None => write!(f, " It does not start again by itself.")?,

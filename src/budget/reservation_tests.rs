@@ -75,9 +75,9 @@ fn a_refusal_names_everything_and_holds_nothing() {
     assert_eq!(refusal.resets_at, Some(Timestamp::from_secs(1_700_092_800)));
     assert_eq!(
         refusal.to_string(),
-        "The day budget of team full is spent: of 0.0000001 USD, 0.00 USD are spent and 0.00000008 USD are \
-         reserved by requests under way; this request needs 0.000000021 USD. It starts again at \
-         2023-11-16T00:00:00Z. Its limit is set at `teams.full.budgets: limit_usd` in the gateway's config."
+        "The day budget of team full has too little left for this request: of 0.0000001 USD, 0.00 USD are \
+         spent and 0.00000008 USD are reserved by requests under way; this request may need 0.000000021 USD. \
+         A lower cap on its output (`max_tokens`) needs less. It starts again at 2023-11-16T00:00:00Z. Its limit is set at `teams.full.budgets: limit_usd` in the gateway's config."
     );
     assert_eq!(counters(&roomy, NOON), (0, 0));
     assert_eq!(counters(&full, NOON), (0, 80));
