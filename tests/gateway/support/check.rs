@@ -37,7 +37,8 @@ pub(super) fn the_books(house: &House) {
     let open = Books::open(&house.data_dir()).unwrap().open_intents().unwrap();
     assert_eq!(open, 0, "no request is without an end");
     let dispatched = rows.iter().filter(|row| was_dispatched(row)).count();
-    assert_eq!(dispatched, house.served().len(), "every request that the mock served has its row");
+    let served = house.served().len() - house.sent_again;
+    assert_eq!(dispatched, served, "every request that the mock served has its row");
 }
 
 /// The beginning of the SHA-256 of the upstream's key, by which the mock tells who asked.

@@ -17,7 +17,7 @@ pub(crate) use ask::Ask;
 pub(crate) use check::sha256_hex;
 pub(crate) use house::House;
 pub(crate) use setup::{Rates, Setup, Team};
-pub(crate) use wire::{Answer, BodyEnd, Head, Wire};
+pub(crate) use wire::{Answer, BodyEnd, Wire};
 
 /// Waits until `probe` yields something; the time limit is for a slow machine, not part of any promise.
 pub(crate) fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {

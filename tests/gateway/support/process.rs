@@ -22,11 +22,8 @@ pub(super) struct Process {
 impl Process {
     /// Starts the gateway and waits until it says where it listens.
     pub(super) fn serve(config: &Path) -> Self {
-        let mut child = tollgate(config, &["serve"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child =
+            tollgate(config, &["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let (told, heard) = sync_channel(1);

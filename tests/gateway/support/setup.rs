@@ -103,7 +103,9 @@ impl Setup {
             line(extra.clone());
         }
         line("upstreams:".into());
-        for (name, kind, url) in [("mock", "openai", format!("{mock}/v1")), ("claude", "anthropic", mock.into())] {
+        for (name, kind, url) in
+            [("mock", "openai", format!("{mock}/v1")), ("claude", "anthropic", mock.into())]
+        {
             line(format!("  {name}:"));
             line(format!("    base_url: \"{url}\""));
             line(format!("    kind: {kind}"));

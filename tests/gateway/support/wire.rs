@@ -121,7 +121,7 @@ impl Wire {
             _ if matches!(answer.head.status, 100..=199 | 204 | 304) => Ok(()),
             Some(length) => self.take(length, &mut answer),
             None if answer.head.is_chunked() => self.chunks(&mut answer),
-            None => self.to_the_end(&mut answer),
+            None => self.until_closed(&mut answer),
         };
         if let Err(fault) = read {
             let slow = matches!(fault.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
@@ -169,7 +169,7 @@ impl Wire {
         if answer.body.len() - before == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
-    fn to_the_end(&mut self, answer: &mut Answer) -> io::Result<()> {
+    fn until_closed(&mut self, answer: &mut Answer) -> io::Result<()> {
         let read = self.stream.read_to_end(&mut answer.body);
         answer.raw.clone_from(&answer.body);
         read.map(|_| ())
