@@ -1,61 +1,42 @@
 //! Tells when the config file has changed on disk: written in place, replaced by a rename, or behind a
 //! symbolic link that was turned (as Kubernetes does with mounted config maps).
+//!
+//! By looking, four times a second. Being told by the kernel means watching the whole folder, where every
+//! line of a log file beside the config is an event; and mounted files are often not told of at all.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-
-use crate::base::clock::Clock;
-
-/// The file cannot be watched.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be watched: {reason}", folder.display())]
-pub struct WatchError {
-    /// The folder of the file.
-    pub folder: PathBuf,
-    /// What the system said.
-    pub reason: notify::Error,
-}
 
 /// A watch that goes on until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    /// Holds the only sender; goes first, so that the thread ends.
-    watcher: Option<RecommendedWatcher>,
+    /// The thread ends when this is gone.
+    going_on: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Calls `on_change` on a thread of its own after the file at `path` may have changed, once per burst of
-/// changes. It may be called without a change; load the file and compare fingerprints. Secrets in files
-/// elsewhere are not watched. Do not drop the watch from within `on_change`: the drop waits for it.
+/// Calls `on_change` on a thread of its own after the file at `path` has changed and then rested for a
+/// moment. Load the file and compare fingerprints: a change may have left its bytes as they were. Secrets in
+/// files elsewhere are not watched. Do not drop the watch from within `on_change`: the drop waits for it.
 ///
 /// # Errors
-/// When the system cannot watch the folder of the file.
-pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> Result<Watch, WatchError> {
-    let folder = match path.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let failed = |reason| WatchError { folder: folder.clone(), reason };
-    let (changed, changes) = sync_channel(1);
-    let mut watcher = notify::recommended_watcher(move |event| tell(&event, &changed)).map_err(failed)?;
-    // the folder, since a rename gives the name to another file
-    watcher.watch(&folder, RecursiveMode::NonRecursive).map_err(failed)?;
-    // and the file, since one that is linked or mounted here is written elsewhere; it may be absent just now
-    let _ = watcher.watch(path, RecursiveMode::NonRecursive);
-    let thread = std::thread::Builder::new()
-        .name("config-watch".into())
-        .spawn(move || call_after_quiet(&changes, on_change))
-        .map_err(|reason| failed(notify::Error::io(reason)))?;
-    Ok(Watch { watcher: Some(watcher), thread: Some(thread) })
+/// When the system gives no thread.
+pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> io::Result<Watch> {
+    let (going_on, stopped) = sync_channel(0);
+    let eye = Eye { path: path.to_owned(), told: Stamp::of(path), stopped };
+    let thread =
+        std::thread::Builder::new().name("config-watch".into()).spawn(move || eye.look(on_change))?;
+    Ok(Watch { going_on: Some(going_on), thread: Some(thread) })
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.watcher = None;
+        self.going_on = None;
         if let Some(thread) = self.thread.take() {
             // a panic in `on_change` was printed where it happened
             let _ = thread.join();
@@ -63,36 +44,52 @@ impl Drop for Watch {
     }
 }
 
-/// Everything in the folder but reading counts: behind a turned link, the file's own name is not in the event.
-fn tell(event: &notify::Result<notify::Event>, changed: &SyncSender<()>) {
-    let only_read = matches!(event, Ok(event) if matches!(event.kind, EventKind::Access(_)));
-    if !only_read {
-        match changed.try_send(()) {
-            // full: a change is waiting to be told already
-            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
-        }
-    }
+struct Eye {
+    path: PathBuf,
+    /// As the file was when a change was last told.
+    told: Option<Stamp>,
+    stopped: Receiver<()>,
 }
 
-fn call_after_quiet(changes: &Receiver<()>, on_change: impl Fn()) {
-    let clock = Clock::system();
-    while changes.recv().is_ok() {
-        let first = clock.tick();
-        while clock.tick().since(first) < LONGEST_BURST {
-            match changes.recv_timeout(QUIET) {
-                Ok(()) => {}
-                Err(RecvTimeoutError::Timeout) => break,
-                Err(RecvTimeoutError::Disconnected) => return,
+impl Eye {
+    fn look(mut self, on_change: impl Fn()) {
+        let mut before = self.told;
+        while self.stopped.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+            let now = Stamp::of(&self.path);
+            // one that is still being written differs from look to look; one that is gone may come back
+            let rested = now == before;
+            before = now;
+            if rested && now.is_some() && now != self.told {
+                self.told = now;
+                on_change();
             }
         }
-        on_change();
     }
 }
 
-/// Editors write, rename and set modes within milliseconds; a person does not notice a fifth of a second.
-const QUIET: Duration = Duration::from_millis(200);
-/// Something else in the folder that never rests must not keep a change from being told.
-const LONGEST_BURST: Duration = Duration::from_secs(2);
+/// What differs between two states of a file, links followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    place: (u64, u64),
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let found = fs::metadata(path).ok()?;
+        Some(Self {
+            place: (found.dev(), found.ino()),
+            size: found.size(),
+            written: (found.mtime(), found.mtime_nsec()),
+            changed: (found.ctime(), found.ctime_nsec()),
+        })
+    }
+}
+
+/// A person does not notice half a second; four `stat` calls a second cost nothing.
+const EVERY: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
 mod tests {
@@ -178,8 +175,12 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
-        let fault = watch(Path::new("/nowhere/at/all/c.yaml"), || {}).unwrap_err();
-        assert!(fault.to_string().contains("/nowhere/at/all"), "{fault}");
+    fn a_file_that_comes_later_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("not yet").join("c.yaml");
+        let (_watch, news) = watched(&path);
+        fs::create_dir(folder.path().join("not yet")).unwrap();
+        fs::write(&path, "a").unwrap();
+        assert!(is_told(&news));
     }
 }

@@ -1,47 +1,119 @@
 //! Standard error behind a bounded queue: a reader that stands still costs log lines, never a request.
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
-/// A queue of lines with a thread that writes them. Cheap to clone.
+/// Lines on their way, and a thread that writes them. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
-    queue: SyncSender<Item>,
-    dropped: Arc<AtomicU64>,
+    belt: Arc<Belt>,
+    /// The thread ends when the last clone is gone.
+    _end: Arc<End>,
+}
+
+/// Where lines wait. Those that come within a moment of each other are written with one call: waking
+/// the thread for each of them costs more than everything else about a line.
+#[derive(Debug, Default)]
+struct Belt {
+    waiting: Mutex<Waiting>,
+    /// Told when the first line comes, and when somebody waits for the last.
+    thread: Condvar,
+    /// Told when everything was written.
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    text: Vec<u8>,
+    dropped: u64,
+    /// Somebody waits, or the end has come: do not gather any more.
+    hurry: bool,
+    is_writing: bool,
+    ended: bool,
 }
 
 #[derive(Debug)]
-enum Item {
-    Line(Vec<u8>),
-    /// Answered when everything before it is written.
-    Flush(SyncSender<()>),
+struct End {
+    belt: Arc<Belt>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        let mut waiting = self.belt.lock();
+        (waiting.ended, waiting.hurry) = (true, true);
+        self.belt.thread.notify_one();
+    }
 }
 
 impl Lines {
-    /// A queue that a thread empties into `to`. The thread ends when the last clone is gone.
+    /// Starts the thread that writes into `to`.
     pub(super) fn to(to: impl Write + Send + 'static) -> io::Result<Self> {
-        let (queue, items) = sync_channel(QUEUE);
-        std::thread::Builder::new().name("log".into()).spawn(move || write_all(&items, to))?;
-        Ok(Self { queue, dropped: Arc::default() })
+        let belt = Arc::<Belt>::default();
+        let worked = Arc::clone(&belt);
+        std::thread::Builder::new().name("log".into()).spawn(move || worked.write_all(to))?;
+        let end = Arc::new(End { belt: Arc::clone(&belt) });
+        Ok(Self { belt, _end: end })
     }
 
-    /// Lines that found the queue full.
+    /// Lines that found the belt full.
     pub(super) fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
+        self.belt.lock().dropped
     }
 
-    /// Waits until all lines so far are written, at most `limit`.
+    /// Waits until all lines so far are written, at most `limit`: a reader that stands still costs what is left.
     pub(super) fn flush(&self, limit: Duration) {
-        let (done, written) = sync_channel(1);
-        if self.queue.try_send(Item::Flush(done)).is_ok() {
-            // a reader that stands still costs what is left in the queue
-            let _ = written.recv_timeout(limit);
+        let mut waiting = self.belt.lock();
+        waiting.hurry = true;
+        self.belt.thread.notify_one();
+        let pending = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
+        drop(self.belt.written.wait_timeout_while(waiting, limit, pending));
+    }
+}
+
+impl Belt {
+    /// Takes a whole line or drops it.
+    fn put(&self, line: &[u8]) {
+        let mut waiting = self.lock();
+        if waiting.text.len() + line.len() > MOST_BYTES {
+            waiting.dropped += 1;
+            return;
         }
+        let is_first = waiting.text.is_empty();
+        waiting.text.extend_from_slice(line);
+        if is_first {
+            self.thread.notify_one();
+        }
+    }
+
+    fn write_all(&self, mut to: impl Write) {
+        let mut text = Vec::new();
+        while self.take(&mut text) {
+            // nobody reads standard error any more: nothing is left to tell them
+            drop(to.write_all(&text).and_then(|()| to.flush()));
+            text.clear();
+            self.lock().is_writing = false;
+            self.written.notify_all();
+        }
+    }
+
+    /// Waits for lines, gathers a moment, and swaps them for the empty `text`. `false` at the end.
+    fn take(&self, text: &mut Vec<u8>) -> bool {
+        let idle = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.ended;
+        let waiting = self.thread.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
+        let calm = |waiting: &mut Waiting| !waiting.hurry;
+        let gathered = self.thread.wait_timeout_while(waiting, GATHER, calm);
+        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+        waiting.hurry = waiting.ended;
+        waiting.is_writing = true;
+        std::mem::swap(&mut waiting.text, text);
+        !text.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -60,9 +132,7 @@ pub(super) struct Line<'a> {
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if self.to.queue.try_send(Item::Line(line.to_vec())).is_err() {
-            self.to.dropped.fetch_add(1, Ordering::Relaxed);
-        }
+        self.to.belt.put(line);
         Ok(line.len())
     }
 
@@ -71,26 +141,13 @@ impl Write for Line<'_> {
     }
 }
 
-fn write_all(items: &Receiver<Item>, mut to: impl Write) {
-    for item in items {
-        match item {
-            // nobody reads standard error any more: nothing is left to tell them
-            Item::Line(line) => drop(to.write_all(&line)),
-            Item::Flush(done) => {
-                let _ = to.flush();
-                let _ = done.try_send(());
-            }
-        }
-    }
-}
-
-/// Lines in memory, about 4 MiB at the usual length.
-const QUEUE: usize = 8_192;
+/// Lines in memory: thousands at the usual length.
+const MOST_BYTES: usize = 4 << 20;
+/// A person sees no delay; at any rate of requests the thread wakes at most 100 times a second.
+const GATHER: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::sync::Mutex;
-
     use super::*;
 
     /// What was written, for tests to read.
@@ -129,10 +186,12 @@ pub(super) mod tests {
         let written = Written::default();
         let standstill = written.0.lock().unwrap();
         let lines = Lines::to(written.clone()).unwrap();
-        for _ in 0..QUEUE + 10 {
-            lines.make_writer().write_all(b"line\n").unwrap();
+        let line = [b'x'; 1 << 10];
+        // what the thread took before it stood still makes room for as much again
+        for _ in 0..2 * (MOST_BYTES / line.len()) + 10 {
+            lines.make_writer().write_all(&line).unwrap();
         }
-        assert!(lines.dropped() >= 9, "{}", lines.dropped());
+        assert!(lines.dropped() >= 10, "{}", lines.dropped());
         drop(standstill);
     }
 }
