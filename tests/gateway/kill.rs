@@ -1,11 +1,16 @@
 //! `kill -9` in the middle of everything: what was begun has one row each, in a final state, and what was
 //! spent stays spent.
 
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
 use serde_json::json;
 use tollgate::base::usage::UsageSource;
-use tollgate::store::record::Outcome;
+use tollgate::store::record::{Outcome, Record};
 
-use crate::support::{Ask, House, Rates, Setup, Team, Wire, eventually};
+use crate::support::{Answer, Ask, BodyEnd, House, Rates, Setup, Team, Wire, eventually, signal};
 
 /// A stream that says three events and then nothing for longer than any test takes.
 const STALLED: &str = "gpt@out=30+stall=3:10m";
@@ -13,7 +18,7 @@ const RATES: Rates = Rates::flat(150_000, 600_000);
 
 fn house() -> House {
     Setup::default()
-        .team(Team::new("search").with("budgets: [{ limit_usd: 1, every: total }]"))
+        .team(Team::new("search").with("budgets: [{ limit_usd: 1000, every: total }]"))
         .price("gpt", RATES)
         .price(STALLED, RATES)
         .start()
@@ -65,6 +70,46 @@ fn a_killed_gateway_leaves_one_row_per_request_in_a_final_state() {
         (&usage["total"]["requests"], &usage["total"]["cost_nano_usd"]),
         (&json!(22), &budget["spent"])
     );
+}
+
+#[test]
+fn a_kill_under_load_loses_no_request_and_doubles_none() {
+    let mut house = house();
+    let (address, pid) = (house.address(), house.pid());
+    let answered = AtomicUsize::new(0);
+    let seen: Mutex<Vec<(bool, Answer)>> = Mutex::default();
+    thread::scope(|scope| {
+        for place in 0..32_u32 {
+            let (answered, seen) = (&answered, &seen);
+            scope.spawn(move || {
+                let stream = place % 2 == 0;
+                // ends when the gateway is gone
+                while let Some(answer) = Wire::try_ask(address, &chat("gpt", stream)) {
+                    assert_eq!(answer.status(), 200, "{}", answer.text());
+                    seen.lock().unwrap().push((stream, answer));
+                    if answered.fetch_add(1, Ordering::Relaxed) == 300 {
+                        signal("KILL", pid);
+                    }
+                }
+            });
+        }
+    });
+    house.kill();
+    house.restart();
+
+    let rows = house.rows();
+    let by_id: HashMap<String, &Record> =
+        rows.iter().map(|row| (row.request_id().to_string(), row)).collect();
+    assert_eq!(by_id.len(), rows.len(), "no request has two rows");
+    for (stream, answer) in seen.into_inner().unwrap() {
+        let row = by_id[answer.head.get("x-tollgate-request-id").unwrap()];
+        if answer.end == BodyEnd::Whole {
+            let end = (row.outcome, row.usage_source);
+            assert_eq!(end, (Outcome::Completed, UsageSource::Reported), "what was told is kept: {row:?}");
+        } else {
+            assert!(stream, "an answer that is whole before its head goes out is whole or not there");
+        }
+    }
 }
 
 #[test]

@@ -5,5 +5,6 @@
 mod books;
 mod budget;
 mod bytes;
+mod ends;
 mod kill;
 mod support;

@@ -1,5 +1,6 @@
 //! Mock, gateway and client under one roof. Dropping it checks the books.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 
@@ -10,7 +11,7 @@ use tollgate::mock::{Mock, MockConfig, MockHandle, Served};
 use tollgate::store::ledger::{Filter, LedgerReader as _};
 use tollgate::store::record::Record;
 
-use super::process::{Process, tollgate};
+use super::process::{Process, signal, tollgate};
 use super::setup::{CONFIG, Setup};
 use super::{Answer, Ask, Wire, check};
 
@@ -23,6 +24,7 @@ pub(crate) struct House {
     pub(super) process: Option<Process>,
     /// How many requests the test expects the mock to have seen twice.
     pub(crate) sent_again: usize,
+    pub(super) was_killed: bool,
 }
 
 impl House {
@@ -30,7 +32,7 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let mock = Mock::start(mock).unwrap();
         setup.write(folder.path(), &format!("http://{}", mock.addr));
-        let mut house = Self { folder, mock, process: None, sent_again: 0 };
+        let mut house = Self { folder, mock, process: None, sent_again: 0, was_killed: false };
         house.restart();
         house
     }
@@ -41,15 +43,32 @@ impl House {
         self.process = Some(Process::serve(&self.config()));
     }
 
+    /// The process id of the gateway, for a test that ends it while others still use the house.
+    pub(crate) fn pid(&self) -> u32 {
+        self.running().id()
+    }
+
+    /// Where the data listener is.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running().data
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
+        self.was_killed = true;
         self.process.take().unwrap().kill();
     }
 
     /// SIGTERM; the gateway must end well.
     pub(crate) fn stop(&mut self) {
+        signal("TERM", self.pid());
+        self.wait();
+    }
+
+    /// Waits for a gateway that was told to stop.
+    pub(crate) fn wait(&mut self) {
         let mut process = self.process.take().unwrap();
-        let status = process.terminate();
+        let status = process.wait();
         assert!(status.success(), "the gateway ended with {status}: {:#?}", process.log());
     }
 

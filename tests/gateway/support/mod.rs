@@ -16,6 +16,7 @@ use tollgate::base::clock::Clock;
 pub(crate) use ask::Ask;
 pub(crate) use check::sha256_hex;
 pub(crate) use house::House;
+pub(crate) use process::signal;
 pub(crate) use setup::{Rates, Setup, Team};
 pub(crate) use wire::{Answer, BodyEnd, Wire};
 

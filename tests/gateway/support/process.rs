@@ -48,11 +48,13 @@ impl Process {
         self.log.lock().unwrap().clone()
     }
 
-    /// Stops it in order, as an orchestrator does.
-    pub(super) fn terminate(&mut self) -> ExitStatus {
-        let kill = format!("kill -TERM {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    /// Waits until it has ended by itself.
+    pub(super) fn wait(&mut self) -> ExitStatus {
         eventually("the gateway stops", || self.child.try_wait().unwrap())
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// `kill -9`.
@@ -68,6 +70,12 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a signal to a process of ours, by its id.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let kill = format!("kill -{name} {pid}");
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
 /// The binary under test, asked to do something with a config.

@@ -87,6 +87,22 @@ impl Wire {
         self.rest(head)
     }
 
+    /// The same with a gateway that may be gone by now: then there is no answer.
+    pub(crate) fn try_ask(address: SocketAddr, ask: &Ask) -> Option<Answer> {
+        let stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut wire = Self { stream: BufReader::new(stream), host: address.to_string() };
+        let bytes = ask.to_bytes(&wire.host);
+        wire.stream.get_mut().write_all(&bytes).ok()?;
+        let head = wire.head().ok()?;
+        Some(wire.rest(head))
+    }
+
+    /// Sends bytes that are no whole request.
+    pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
+        self.stream.get_mut().write_all(bytes).unwrap();
+    }
+
     /// Sends a request and reads the head of its answer.
     pub(crate) fn begin(&mut self, ask: &Ask) -> Head {
         self.send(ask);
