@@ -117,11 +117,15 @@ fn a_json_answer_is_the_upstreams_own_in_every_operation_and_coding() {
 fn a_path_that_nobody_knows_passes_both_ways_untouched() {
     let twins = Twins::start(Setup::default());
     twins.agree(&Ask::get("/v1/models"));
+    twins.agree(&Ask::get("/v1/models").method("HEAD"));
+    twins.agree(&Ask::get("/v1/responses/resp_1").method("DELETE"));
     twins.agree(&Ask::get("/v1/files?limit=2&after=%2Fx%20y").header("x-b", "2").header("x-a", "1"));
     let ask = Ask::raw("/v1/batches", &b"{ \"not\" : json\x00\xff"[..]).header("openai-beta", "v2");
     let answer = twins.agree(&ask);
     assert_eq!(answer.json()["body_sha256"], sha256_hex(&ask.body));
     assert_eq!(twins.house.row(&answer).operation, "unmetered");
+    let answer = twins.house.ask(&ask.clone().chunked(3).team("search"));
+    assert_eq!(answer.json()["body_sha256"], sha256_hex(&ask.body), "in pieces, too");
 }
 
 #[test]
@@ -156,6 +160,7 @@ const STREAM_KNOBS: &[&str] = &[
     "gpt@error-frame=4",
     "gpt@out=0",
     "gpt@out=400+burst",
+    "gpt@out=2000+slice=1000",
     "gpt@no-stream-options",
 ];
 
@@ -173,6 +178,9 @@ fn a_stream_that_asks_for_usage_is_the_upstreams_own() {
         }
     }
 }
+
+/// What ends a chunked body well.
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 #[test]
 fn a_stream_that_does_not_ask_for_usage_is_the_upstreams_own_and_still_counted() {
@@ -273,6 +281,7 @@ fn a_cut_stream_is_an_exact_prefix_and_never_ends_well() {
                 let direct = Wire::open(twins.twin.addr).ask(&whole);
                 let shown = format!("{knobs} {path} {asks}");
                 assert_eq!(answer.end, BodyEnd::BrokenOff, "{shown}");
+                assert!(!answer.raw.ends_with(LAST_CHUNK), "{shown}");
                 assert!(direct.body.starts_with(&answer.body), "{shown}: {}", answer.text());
                 let row = twins.house.row(&answer);
                 assert_eq!(row.outcome, Outcome::Truncated, "{shown}");
@@ -300,6 +309,10 @@ fn a_request_body_reaches_the_upstream_as_it_was_written() {
     for body in bodies {
         let ask = Ask::raw("/v1/chat/completions", body);
         twins.agree(&ask);
+        assert_eq!(twins.body_seen(), sha256_hex(&ask.body), "{body}");
+        twins.agree(&ask.clone().chunked(7));
+        assert_eq!(twins.body_seen(), sha256_hex(&ask.body), "{body}");
+        twins.agree(&ask.clone().header("expect", "100-continue"));
         assert_eq!(twins.body_seen(), sha256_hex(&ask.body), "{body}");
     }
 }

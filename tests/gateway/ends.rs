@@ -137,3 +137,23 @@ fn a_stop_lets_the_streams_under_way_finish() {
     let told = house.served().pop().unwrap().usage;
     assert_eq!((row.outcome, row.usage_source, row.usage), (Outcome::Completed, UsageSource::Reported, told));
 }
+
+#[test]
+fn an_upstream_that_reports_nonsense_does_not_empty_a_budget() {
+    for spelling in ["huge", "negative", "string", "float", "null", "absent"] {
+        let model = format!("gpt@usage={spelling}");
+        let house = setup().price(&model, RATES).team(Team::new("search").with(BUDGET)).start();
+        for stream in [false, true] {
+            let answer = house.ask(&chat(&model, stream));
+            assert_eq!((answer.status(), answer.end), (200, BodyEnd::Whole));
+            let (row, told) = (house.row(&answer), house.served().pop().unwrap());
+            assert_eq!(
+                (row.outcome, row.usage_source),
+                (Outcome::Completed, UsageSource::Estimated),
+                "{model}"
+            );
+            assert_eq!(row.usage.output_tokens, told.usage.output_tokens, "counted here, and right: {model}");
+            assert!(row.cost.unwrap() <= row.reserved, "{model}: {row:?}");
+        }
+    }
+}

@@ -84,6 +84,9 @@ impl Wire {
     /// Sends a request and reads the whole answer.
     pub(crate) fn ask(&mut self, ask: &Ask) -> Answer {
         let head = self.begin(ask);
+        if ask.is_head() {
+            return Answer { head, body: Vec::new(), raw: Vec::new(), end: BodyEnd::Whole };
+        }
         self.rest(head)
     }
 
@@ -114,7 +117,17 @@ impl Wire {
         self.stream.get_mut().write_all(&bytes).unwrap();
     }
 
+    /// The head of the final answer; `100 Continue` is not one.
     fn head(&mut self) -> io::Result<Head> {
+        loop {
+            let head = self.any_head()?;
+            if head.status != 100 {
+                return Ok(head);
+            }
+        }
+    }
+
+    fn any_head(&mut self) -> io::Result<Head> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|word| word.parse().ok());
         let status = status.unwrap_or_else(|| panic!("no status line: {line:?}"));
