@@ -1,6 +1,11 @@
 //! Top of the house: the command line. One file per command.
 
+pub mod budgets;
+mod budgets_print;
 pub mod check;
+pub mod demo;
+pub mod document;
+pub mod health;
 pub mod keys;
 pub mod mock;
 pub mod out;
@@ -35,8 +40,11 @@ enum Command {
     Check(check::CheckArgs),
     Keys(keys::KeysArgs),
     Usage(UsageCommand),
+    Budgets(budgets::BudgetsArgs),
     Prices(PricesCommand),
+    Demo(demo::DemoArgs),
     Mock(mock::MockArgs),
+    Health(health::HealthArgs),
 }
 
 /// Who spent what: requests, tokens, cost, errors and latency.
@@ -66,8 +74,11 @@ pub fn run() -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Keys(args) => run_keys(&args),
         Command::Usage(command) => run_usage(&command),
+        Command::Budgets(args) => budgets::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
+        Command::Health(args) => health::run(&args),
     }
 }
 

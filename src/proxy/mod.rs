@@ -9,6 +9,7 @@ mod begin;
 mod body;
 mod decode;
 pub mod error;
+pub mod error_table;
 mod exchange;
 mod fill;
 mod forward;
