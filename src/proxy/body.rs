@@ -17,6 +17,8 @@ pub enum Outgoing {
     Cut(Option<Bytes>),
     /// Bytes as the upstream sends them.
     Relayed(Box<Relay>),
+    /// Broken off; what went out before is on its way.
+    Broken,
 }
 
 /// The upstream broke off: the client's connection must not end as if all was well (invariant I7).
@@ -44,13 +46,23 @@ impl Body for Outgoing {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
-        match self.get_mut() {
+        let this = self.get_mut();
+        let next = match this {
             Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Cut(bytes) => {
                 Poll::Ready(Some(bytes.take().map_or(Err(BrokenOff), |bytes| Ok(Frame::data(bytes)))))
             }
             Self::Relayed(relay) => relay.poll_frame(cx),
+            Self::Broken => return Poll::Ready(Some(Err(BrokenOff))),
+        };
+        if let Poll::Ready(Some(Err(BrokenOff))) = next {
+            // hyper throws away what it has not written yet when a body fails: the head and the bytes
+            // before the break are the client's, and a pause lets them out
+            *this = Self::Broken;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        next
     }
 
     fn is_end_stream(&self) -> bool {
@@ -60,7 +72,7 @@ impl Body for Outgoing {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Ready(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Cut(_) => SizeHint::default(),
+            Self::Cut(_) | Self::Broken => SizeHint::default(),
             Self::Relayed(relay) => relay.size_hint(),
         }
     }

@@ -1,0 +1,10 @@
+//! A real gateway process between real clients and the mock upstream: what a caller and an operator see.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where and ends")]
+
+mod books;
+mod budget;
+mod bytes;
+mod ends;
+mod kill;
+mod support;
