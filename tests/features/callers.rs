@@ -1,6 +1,6 @@
 //! Who may ask: keys, teams, expiry, models, and what a stranger is told.
 
-use crate::support::{Ask, Gateway, Setup, chat, mock, run};
+use crate::support::{Ask, CI, Gateway, OTHER, PROD, Setup, UPSTREAM, chat, mock, run};
 
 const TEAMS: &str = r#"
 teams:
@@ -29,11 +29,11 @@ fn a_key_is_taken_wherever_a_client_puts_it() {
     let gateway = gateway(&mock.base_url());
     let ask = || Ask::post("/v1/chat/completions", body());
     for ask in [
-        ask().bearer("key-prod"),
-        ask().header("Authorization", "bearer key-prod"),
-        ask().header("x-api-key", "key-prod"),
-        ask().header("api-key", "key-prod"),
-        ask().bearer("key-prod").header("x-api-key", "key-prod"),
+        ask().bearer(PROD),
+        ask().header("Authorization", &format!("bearer {PROD}")),
+        ask().header("x-api-key", PROD),
+        ask().header("api-key", PROD),
+        ask().bearer(PROD).header("x-api-key", PROD),
     ] {
         let answer = gateway.send(&ask);
         assert_eq!(answer.status, 200, "{ask:?}: {}", answer.text());
@@ -42,7 +42,7 @@ fn a_key_is_taken_wherever_a_client_puts_it() {
     }
     // whatever the caller presented, the upstream saw its own credential only
     let credentials: Vec<_> = mock.served().into_iter().map(|served| served.credential).collect();
-    assert_eq!(credentials, vec![short_hash("sk-upstream"); 5]);
+    assert_eq!(credentials, vec![short_hash(UPSTREAM); 5]);
 }
 
 /// The first 8 hex digits of a SHA-256, as the mock's log has credentials.
@@ -59,9 +59,9 @@ fn a_stranger_is_told_so_in_the_dialect_s_own_words() {
     for (ask, code) in [
         (ask(), "missing_api_key"),
         (ask().bearer("key-nobody"), "invalid_api_key"),
-        (ask().bearer("key-prod").header("x-api-key", "key-ci"), "malformed_api_key"),
+        (ask().bearer(PROD).header("x-api-key", CI), "malformed_api_key"),
         (ask().header("authorization", "Basic a2V5"), "malformed_api_key"),
-        (ask().bearer("key-other"), "expired_api_key"),
+        (ask().bearer(OTHER), "expired_api_key"),
     ] {
         let answer = gateway.send(&ask);
         assert_eq!(answer.refusal(), (401, code.into()));
@@ -76,7 +76,10 @@ fn a_stranger_is_told_so_in_the_dialect_s_own_words() {
         let answer = gateway.send(&Ask::post(path, body()).header("x-api-key", "key-nobody"));
         assert_eq!(answer.refusal(), (401, "invalid_api_key".into()));
         let error = answer.json();
-        assert_eq!((&error["type"], &error["error"]["type"]), (&"error".into(), &"authentication_error".into()));
+        assert_eq!(
+            (&error["type"], &error["error"]["type"]),
+            (&"error".into(), &"authentication_error".into())
+        );
         assert_eq!(error["request_id"], answer.header("x-tollgate-request-id").unwrap());
     }
     assert!(mock.served().is_empty(), "no stranger reaches an upstream");
@@ -86,9 +89,7 @@ fn a_stranger_is_told_so_in_the_dialect_s_own_words() {
 fn a_key_may_use_its_models_only() {
     let mock = mock();
     let gateway = gateway(&mock.base_url());
-    let ask = |path: &str, model: &str| {
-        Ask::post(path, body().replace("gpt-4o-mini", model)).bearer("key-ci")
-    };
+    let ask = |path: &str, model: &str| Ask::post(path, body().replace("gpt-4o-mini", model)).bearer(CI);
     assert_eq!(gateway.send(&ask("/v1/chat/completions", "gpt-4o")).status, 200);
     let refused = gateway.send(&ask("/v1/chat/completions", "o3"));
     assert_eq!(refused.refusal(), (403, "model_not_allowed".into()));
@@ -96,9 +97,21 @@ fn a_key_may_use_its_models_only() {
     let refused = gateway.send(&ask("/v1/messages", "claude-sonnet-4-5"));
     assert_eq!(refused.refusal(), (403, "model_not_allowed".into()));
     assert_eq!(refused.json()["error"]["type"], "permission_error");
-    // the model's name may come with the path, too
-    let refused = gateway.send(&ask("/openai/deployments/o3/chat/completions?api-version=1", "gpt-4o"));
-    assert_eq!(refused.status, 403, "{}", refused.text());
+    assert_eq!(mock.served().len(), 1);
+}
+
+#[test]
+fn a_deployment_in_the_path_is_the_model_that_must_be_allowed() {
+    let mock = mock();
+    // an upstream that gets Azure's paths as they are
+    let gateway = gateway(&format!("http://{}", mock.addr));
+    let ask = |deployment: &str| {
+        let path = format!("/openai/deployments/{deployment}/chat/completions?api-version=2024-10-21");
+        Ask::post(&path, body()).header("api-key", CI)
+    };
+    assert_eq!(gateway.send(&ask("gpt-4o-mini")).status, 200);
+    let refused = gateway.send(&ask("o3"));
+    assert_eq!(refused.status, 403, "the path decides what Azure runs: {}", refused.text());
     assert_eq!(mock.served().len(), 1);
 }
 
@@ -135,10 +148,12 @@ fn an_open_gateway_warns_and_asks_for_no_key() {
         mock.base_url()
     ));
     assert!(gateway.log().contains("everyone on this machine may spend"));
-    for ask in [Ask::post("/v1/chat/completions", body()), chat("gpt-4o-mini"), chat("gpt-4o-mini").bearer("b")] {
+    for ask in
+        [Ask::post("/v1/chat/completions", body()), chat("gpt-4o-mini"), chat("gpt-4o-mini").bearer("b")]
+    {
         let answer = gateway.send(&ask);
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(gateway.row_of(&answer).team, "open");
     }
-    assert!(mock.served().iter().all(|served| served.credential == short_hash("sk-upstream")));
+    assert!(mock.served().iter().all(|served| served.credential == short_hash(UPSTREAM)));
 }

@@ -5,4 +5,6 @@
 mod support;
 
 mod callers;
+mod limits;
+mod paths;
 mod routes;

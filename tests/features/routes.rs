@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use crate::support::{Ask, Gateway, Recorder, chat, json_answer, mock, stream_chat};
+use crate::support::{Ask, Gateway, PROD, Recorder, chat, json_answer, mock, stream_chat};
 
 const TEAM: &str = "teams: { search: { keys: [{ name: prod, key: \"${KEY_PROD}\" }] } }\n";
 
@@ -49,7 +49,7 @@ fn an_alias_changes_the_model_s_bytes_and_no_others() {
     );
     let body = "{ \"temperature\" : 0.10 ,\n\"unknown\":[1e3 ,{\"model\":\"smart\"}],\t\"model\" :\"smart\",\
                 \"messages\":[{\"role\":\"user\",\"content\":\"sm\\u0061rt \\\"model\\\": smart\"}] }\n";
-    let answer = gateway.send(&Ask::post("/v1/chat/completions", body).bearer("key-prod"));
+    let answer = gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD));
     assert_eq!(answer.status, 200, "{}", answer.text());
     let expected = body.replace("\"model\" :\"smart\"", "\"model\" :\"gpt-4o-2024-11-20\"");
     assert_eq!(recorder.only().text(), expected);
@@ -79,12 +79,9 @@ fn weights_share_the_traffic() {
 #[test]
 fn a_target_that_fails_before_its_first_byte_is_replaced_by_the_next() {
     let (bad, good) = (mock(), mock());
-    let upstreams = [
-        upstream("nobody", &nobody()),
-        upstream("bad", &bad.base_url()),
-        upstream("good", &good.base_url()),
-    ]
-    .concat();
+    let upstreams =
+        [upstream("nobody", &nobody()), upstream("bad", &bad.base_url()), upstream("good", &good.base_url())]
+            .concat();
     let gateway = start(
         &upstreams,
         "  - { models: [refused], to: [{ upstream: nobody }, { upstream: good, model: gpt-4o-mini }] }

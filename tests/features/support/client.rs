@@ -3,11 +3,11 @@
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
-use super::PATIENCE;
+use super::{PATIENCE, PROD};
 
 /// A request in the making.
 #[derive(Debug, Clone)]
-pub struct Ask {
+pub(crate) struct Ask {
     method: &'static str,
     path: String,
     headers: Vec<(String, String)>,
@@ -15,31 +15,31 @@ pub struct Ask {
 }
 
 impl Ask {
-    pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
         let ask = Self { method: "POST", path: path.into(), headers: Vec::new(), body: body.into() };
         ask.header("content-type", "application/json")
     }
 
-    pub fn get(path: &str) -> Self {
+    pub(crate) fn get(path: &str) -> Self {
         Self { method: "GET", path: path.into(), headers: Vec::new(), body: Vec::new() }
     }
 
-    pub fn method(mut self, method: &'static str) -> Self {
+    pub(crate) fn method(mut self, method: &'static str) -> Self {
         self.method = method;
         self
     }
 
-    pub fn header(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
     }
 
-    pub fn bearer(self, key: &str) -> Self {
+    pub(crate) fn bearer(self, key: &str) -> Self {
         self.header("authorization", &format!("Bearer {key}"))
     }
 
     /// The request as HTTP/1.1 sends it.
-    pub fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\nhost: gateway\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
@@ -53,7 +53,7 @@ impl Ask {
     }
 
     /// Sends it on a connection of its own and reads the answer.
-    pub fn send(&self, to: SocketAddr) -> Answer {
+    pub(crate) fn send(&self, to: SocketAddr) -> Answer {
         let mut wire = Wire::open(to);
         wire.write(&self.bytes());
         wire.answer_to(self.method)
@@ -61,46 +61,46 @@ impl Ask {
 }
 
 /// A chat request of the key `prod`.
-pub fn chat(model: &str) -> Ask {
+pub(crate) fn chat(model: &str) -> Ask {
     let body = format!(r#"{{"model":"{model}","messages":[{{"role":"user","content":"hello there"}}]}}"#);
-    Ask::post("/v1/chat/completions", body).bearer("key-prod")
+    Ask::post("/v1/chat/completions", body).bearer(PROD)
 }
 
 /// The same, streamed.
-pub fn stream_chat(model: &str) -> Ask {
+pub(crate) fn stream_chat(model: &str) -> Ask {
     let body = format!(
         r#"{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello there"}}]}}"#
     );
-    Ask::post("/v1/chat/completions", body).bearer("key-prod")
+    Ask::post("/v1/chat/completions", body).bearer(PROD)
 }
 
 /// An answer as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
     /// Trailers after a chunked body.
-    pub trailers: Vec<(String, String)>,
+    pub(crate) trailers: Vec<(String, String)>,
     /// Whether its framing says that it is all there.
-    pub whole: bool,
+    pub(crate) whole: bool,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
     }
 
     /// Status, and the code in an error of either dialect.
-    pub fn refusal(&self) -> (u16, String) {
+    pub(crate) fn refusal(&self) -> (u16, String) {
         let body = self.json();
         let code = body["error"]["code"].as_str().or(body["error"]["details"]["error_code"].as_str());
         (self.status, code.unwrap_or_default().to_owned())
@@ -109,13 +109,13 @@ impl Answer {
 
 /// One connection to the gateway.
 #[derive(Debug)]
-pub struct Wire {
+pub(crate) struct Wire {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 impl Wire {
-    pub fn open(to: SocketAddr) -> Self {
+    pub(crate) fn open(to: SocketAddr) -> Self {
         let stream = TcpStream::connect_timeout(&to, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -123,32 +123,32 @@ impl Wire {
         Self { stream, read: Vec::new() }
     }
 
-    pub fn write(&mut self, bytes: &[u8]) {
+    pub(crate) fn write(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).unwrap();
     }
 
     /// Writes what the other side takes; a side that has hung up takes no more.
-    pub fn write_while_open(&mut self, bytes: &[u8]) {
+    pub(crate) fn write_while_open(&mut self, bytes: &[u8]) {
         // an answer may be waiting although our last bytes were refused
         let _ = self.stream.write_all(bytes);
     }
 
     /// Ends the sending direction only.
-    pub fn half_close(&self) {
+    pub(crate) fn half_close(&self) {
         self.stream.shutdown(Shutdown::Write).unwrap();
     }
 
     /// Breaks off with a TCP reset.
-    pub fn reset(self) {
+    pub(crate) fn reset(self) {
         socket2::SockRef::from(&self.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
-    pub fn answer(&mut self) -> Answer {
+    pub(crate) fn answer(&mut self) -> Answer {
         self.answer_to("POST")
     }
 
     /// Reads one answer; what comes after it stays for the next. Interim answers are passed over.
-    pub fn answer_to(&mut self, method: &str) -> Answer {
+    pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
         loop {
             let answer = self.head();
             if answer.status >= 200 {
@@ -158,7 +158,7 @@ impl Wire {
     }
 
     /// Reads the head of the next answer.
-    pub fn head(&mut self) -> Answer {
+    pub(crate) fn head(&mut self) -> Answer {
         let end = loop {
             if let Some(end) = self.read.windows(4).position(|four| four == b"\r\n\r\n") {
                 break end;
@@ -173,7 +173,7 @@ impl Wire {
     }
 
     /// Reads the body that belongs to a head.
-    pub fn body_of(&mut self, mut answer: Answer, method: &str) -> Answer {
+    pub(crate) fn body_of(&mut self, mut answer: Answer, method: &str) -> Answer {
         let length = answer.header("content-length").map(|text| text.parse::<usize>().unwrap());
         let chunked = answer.header("transfer-encoding") == Some("chunked");
         if method == "HEAD" || answer.status == 204 || answer.status == 304 {
@@ -193,14 +193,14 @@ impl Wire {
     }
 
     /// Waits until at least `needle` has come, without taking anything.
-    pub fn wait_for(&mut self, needle: &[u8]) {
+    pub(crate) fn wait_for(&mut self, needle: &[u8]) {
         while !self.read.windows(needle.len()).any(|part| part == needle) {
             assert!(self.more(), "closed before {:?} came", String::from_utf8_lossy(needle));
         }
     }
 
     /// Everything until the other side hangs up.
-    pub fn rest(&mut self) -> Vec<u8> {
+    pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.more() {}
         std::mem::take(&mut self.read)
     }

@@ -11,49 +11,45 @@ use tollgate::ledger::books::Books;
 use tollgate::store::ledger::{Filter, LedgerReader as _};
 use tollgate::store::record::Record;
 
-use super::{Answer, Ask, until};
+use super::{Answer, Ask, CI, OTHER, PROD, UPSTREAM, until};
 
 /// A config and the environment it is read in.
 #[derive(Debug)]
-pub struct Setup {
-    pub dir: TempDir,
+pub(crate) struct Setup {
+    pub(crate) dir: TempDir,
     env: Vec<(String, String)>,
 }
 
 /// A running gateway. Dropping it kills it.
 #[derive(Debug)]
-pub struct Gateway {
-    pub data: SocketAddr,
-    pub admin: SocketAddr,
-    pub setup: Setup,
+pub(crate) struct Gateway {
+    pub(crate) data: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    pub(crate) setup: Setup,
     child: Child,
     log: Arc<Mutex<String>>,
 }
 
-/// The keys that configs of tests may name as `${KEY_PROD}` and so on.
-const KEYS: [(&str, &str); 4] = [
-    ("KEY_PROD", "key-prod"),
-    ("KEY_CI", "key-ci"),
-    ("KEY_OTHER", "key-other"),
-    ("UPSTREAM_KEY", "sk-upstream"),
-];
+/// What configs of tests may name as `${KEY_PROD}` and so on.
+const KEYS: [(&str, &str); 4] =
+    [("KEY_PROD", PROD), ("KEY_CI", CI), ("KEY_OTHER", OTHER), ("UPSTREAM_KEY", UPSTREAM)];
 
 impl Setup {
     /// Writes `config` into a folder of its own, with free ports and that folder's data.
-    pub fn new(config: &str) -> Self {
+    pub(crate) fn new(config: &str) -> Self {
         let setup = Self { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
         let setup = KEYS.into_iter().fold(setup, |setup, (name, value)| setup.env(name, value));
         setup.write(config);
         setup
     }
 
-    pub fn env(mut self, name: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
     /// Replaces the config, as an editor does: a new file under the old name.
-    pub fn write(&self, config: &str) {
+    pub(crate) fn write(&self, config: &str) {
         let data = self.data_dir();
         let head = format!(
             "listen: \"127.0.0.1:0\"\nadmin: {{ listen: \"127.0.0.1:0\" }}\ndata_dir: \"{}\"\nworkers: 2\n",
@@ -64,24 +60,25 @@ impl Setup {
         std::fs::rename(fresh, self.config()).unwrap();
     }
 
-    pub fn config(&self) -> PathBuf {
+    pub(crate) fn config(&self) -> PathBuf {
         self.dir.path().join("tollgate.yaml")
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.dir.path().join("data")
     }
 
     /// A command of the program in this environment.
-    pub fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         command.args(args).arg("--config").arg(self.config()).current_dir(self.dir.path());
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
         command
     }
 
-    pub fn start(self) -> Gateway {
-        let mut child = self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    pub(crate) fn start(self) -> Gateway {
+        let mut child =
+            self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&log);
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -103,26 +100,26 @@ impl Setup {
 
 impl Gateway {
     /// Starts a gateway with this config.
-    pub fn start(config: &str) -> Self {
+    pub(crate) fn start(config: &str) -> Self {
         Setup::new(config).start()
     }
 
     /// What the process has written to standard error.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
     }
 
-    pub fn send(&self, ask: &Ask) -> Answer {
+    pub(crate) fn send(&self, ask: &Ask) -> Answer {
         ask.send(self.data)
     }
 
     /// The records of all requests, once there are `count`.
-    pub fn rows(&self, count: usize) -> Vec<Record> {
+    pub(crate) fn rows(&self, count: usize) -> Vec<Record> {
         rows(&self.setup.data_dir(), count)
     }
 
     /// The record of the request that was answered with `answer`.
-    pub fn row_of(&self, answer: &Answer) -> Record {
+    pub(crate) fn row_of(&self, answer: &Answer) -> Record {
         let id = answer.header("x-tollgate-request-id").unwrap().to_owned();
         until("the record of a request", || {
             self.read_rows().into_iter().find(|row| row.request_id().to_string() == id)
@@ -134,38 +131,38 @@ impl Gateway {
     }
 
     /// The metrics page.
-    pub fn metrics(&self) -> String {
+    pub(crate) fn metrics(&self) -> String {
         Ask::get("/metrics").send(self.admin).text()
     }
 
     /// The sum of all series whose line begins with `start`.
-    pub fn metric(&self, start: &str) -> f64 {
+    pub(crate) fn metric(&self, start: &str) -> f64 {
         let page = self.metrics();
         let lines = page.lines().filter(|line| line.starts_with(start));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
     }
 
     /// `/api/v1/...` of the admin listener.
-    pub fn api(&self, path: &str) -> serde_json::Value {
+    pub(crate) fn api(&self, path: &str) -> serde_json::Value {
         Ask::get(&format!("/api/v1/{path}")).send(self.admin).json()
     }
 
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits for the end of the process.
-    pub fn exit(&mut self) -> ExitStatus {
+    pub(crate) fn exit(&mut self) -> ExitStatus {
         until("the end of the process", || self.child.try_wait().unwrap())
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// The log, once `text` is in it.
-    pub fn logged(&self, text: &str) -> String {
+    pub(crate) fn logged(&self, text: &str) -> String {
         until("a line of the log", || Some(self.log()).filter(|log| log.contains(text)))
     }
 }
@@ -182,7 +179,7 @@ impl Drop for Gateway {
 }
 
 /// The records of a data directory, once there are `count`.
-pub fn rows(data_dir: &Path, count: usize) -> Vec<Record> {
+pub(crate) fn rows(data_dir: &Path, count: usize) -> Vec<Record> {
     until(&format!("{count} records"), || Some(read_rows(data_dir)).filter(|rows| rows.len() >= count))
 }
 
@@ -199,8 +196,9 @@ fn read_rows(data_dir: &Path) -> Vec<Record> {
 }
 
 /// Runs a command to its end.
-pub fn run(mut command: Command, input: &str) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+pub(crate) fn run(mut command: Command, input: &str) -> Output {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
     child.wait_with_output().unwrap()
 }

@@ -4,17 +4,24 @@ mod client;
 mod gateway;
 mod upstream;
 
-pub use client::{Answer, Ask, Wire, chat, stream_chat};
-pub use gateway::{Gateway, Setup, run};
-pub use upstream::{Recorder, Seen, json_answer};
+pub(crate) use client::{Answer, Ask, Wire, chat, stream_chat};
+pub(crate) use gateway::{Gateway, Setup, run};
+pub(crate) use upstream::{Recorder, Seen, json_answer};
 
 use std::time::{Duration, Instant};
 
 /// More than any event needs that a test waits for.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The keys of a config's `${KEY_PROD}`, `${KEY_CI}` and `${KEY_OTHER}`.
+pub(crate) const PROD: &str = "key-prod-0123456789";
+pub(crate) const CI: &str = "key-ci-0123456789";
+pub(crate) const OTHER: &str = "key-other-0123456789";
+/// The credential of a config's `${UPSTREAM_KEY}`.
+pub(crate) const UPSTREAM: &str = "sk-upstream-0123456789";
 
 /// Asks again until there is something; fails when patience is over.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look() {
@@ -26,6 +33,6 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// A fake upstream with the default settings.
-pub fn mock() -> tollgate::mock::MockHandle {
+pub(crate) fn mock() -> tollgate::mock::MockHandle {
     tollgate::mock::Mock::start(tollgate::mock::MockConfig::default()).unwrap()
 }

@@ -6,42 +6,42 @@ use std::sync::{Arc, Mutex};
 
 /// A request as it reached the upstream.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
-    pub line: String,
-    pub headers: Vec<(String, String)>,
-    pub body: Vec<u8>,
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Seen {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.header(name).is_some()
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
     /// Method and target, without the version.
-    pub fn target(&self) -> &str {
+    pub(crate) fn target(&self) -> &str {
         self.line.rsplit_once(' ').unwrap().0
     }
 }
 
 /// A recording upstream; it listens until the test ends.
 #[derive(Debug)]
-pub struct Recorder {
-    pub addr: SocketAddr,
+pub(crate) struct Recorder {
+    pub(crate) addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
 impl Recorder {
     /// Answers every request with the raw bytes that `answer` makes of it. A closed connection follows
     /// an empty answer.
-    pub fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&Seen) -> Vec<u8> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -56,16 +56,16 @@ impl Recorder {
     }
 
     /// One that answers every chat with a small completion.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::start(|_| json_answer(200, "", COMPLETION))
     }
 
-    pub fn seen(&self) -> Vec<Seen> {
+    pub(crate) fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
     }
 
     /// The only request that came.
-    pub fn only(&self) -> Seen {
+    pub(crate) fn only(&self) -> Seen {
         let seen = self.seen();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen[0].clone()
@@ -75,7 +75,7 @@ impl Recorder {
 const COMPLETION: &str = r#"{"id":"c1","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
 
 /// An answer with a JSON body; `headers` are whole lines.
-pub fn json_answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
+pub(crate) fn json_answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status} Status\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n{body}",
         body.len()
