@@ -4,7 +4,11 @@
 
 mod support;
 
+mod cache;
 mod callers;
+mod counting;
 mod limits;
 mod paths;
+mod reload;
 mod routes;
+mod stop;

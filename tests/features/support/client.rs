@@ -40,7 +40,7 @@ impl Ask {
 
     /// The request as HTTP/1.1 sends it.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let mut text = format!("{} {} HTTP/1.1\r\nhost: gateway\r\n", self.method, self.path);
+        let mut text = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n", self.method, self.path);
         for (name, value) in &self.headers {
             text += &format!("{name}: {value}\r\n");
         }
@@ -195,7 +195,9 @@ impl Wire {
     /// Waits until at least `needle` has come, without taking anything.
     pub(crate) fn wait_for(&mut self, needle: &[u8]) {
         while !self.read.windows(needle.len()).any(|part| part == needle) {
-            assert!(self.more(), "closed before {:?} came", String::from_utf8_lossy(needle));
+            let (needle, read) =
+                (String::from_utf8_lossy(needle), String::from_utf8_lossy(&self.read).into_owned());
+            assert!(self.more(), "closed before {needle:?} came: {read:?}");
         }
     }
 

@@ -5,7 +5,7 @@ mod gateway;
 mod upstream;
 
 pub(crate) use client::{Answer, Ask, Wire, chat, stream_chat};
-pub(crate) use gateway::{Gateway, Setup, run};
+pub(crate) use gateway::{Gateway, Setup, rows, run};
 pub(crate) use upstream::{Recorder, Seen, json_answer};
 
 use std::time::{Duration, Instant};
