@@ -10,5 +10,8 @@ mod counting;
 mod limits;
 mod paths;
 mod reload;
+mod robust;
 mod routes;
+mod secure;
 mod stop;
+mod telemetry;

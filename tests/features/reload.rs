@@ -111,7 +111,9 @@ fn a_bad_file_changes_nothing_and_is_shown() {
         gateway.setup.write(&config(&mock.base_url(), PROD_ONLY, ""));
         until("the fault to be gone", || gateway.api("config")["last_error"].is_null().then_some(()));
     }
-    assert!(gateway.metric(r#"tollgate_config_reloads_total{tollgate_config_result="rejected"}"#) >= 3.0);
+    assert!(
+        gateway.metric(r#"tollgate_config_reloads_total{tollgate_config_reload_outcome="rejected"}"#) >= 3.0
+    );
     assert!(gateway.log().contains("rejected"));
 }
 

@@ -6,7 +6,7 @@ mod upstream;
 
 pub(crate) use client::{Answer, Ask, Wire, chat, stream_chat};
 pub(crate) use gateway::{Gateway, Setup, rows, run};
-pub(crate) use upstream::{Recorder, Seen, json_answer};
+pub(crate) use upstream::{COMPLETION, Recorder, Seen, json_answer};
 
 use std::time::{Duration, Instant};
 

@@ -72,7 +72,8 @@ impl Recorder {
     }
 }
 
-const COMPLETION: &str = r#"{"id":"c1","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
+/// A small completion: 9 tokens in, 1 out.
+pub(crate) const COMPLETION: &str = r#"{"id":"c1","object":"chat.completion","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
 
 /// An answer with a JSON body; `headers` are whole lines.
 pub(crate) fn json_answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
