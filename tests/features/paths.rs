@@ -68,6 +68,17 @@ fn an_azure_client_may_be_served_by_another_upstream() {
 }
 
 #[test]
+fn the_model_that_is_admitted_is_the_model_that_is_asked() {
+    let recorder = Recorder::plain();
+    let gateway = gateway(&recorder, "/v1", "");
+    // the path's deployment goes away on the way to this upstream, and the body names another model
+    let path = "/openai/deployments/o3/chat/completions";
+    let answer = gateway.send(&Ask::post(path, CHAT).header("api-key", PROD));
+    let sent: serde_json::Value = serde_json::from_slice(&recorder.only().body).unwrap();
+    assert_eq!(sent["model"], gateway.row_of(&answer).model);
+}
+
+#[test]
 fn anthropic_s_paths_lead_to_anthropic_s_upstream() {
     let (openai, anthropic) = (Recorder::plain(), Recorder::plain());
     let gateway = Gateway::start(&format!(

@@ -1,5 +1,7 @@
 //! HTTP/2 and TLS, towards clients and towards upstreams.
 
+#![expect(clippy::disallowed_methods, reason = "these tasks end with the runtime of their test")]
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 

@@ -22,8 +22,11 @@ const CALLER: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 #[derive(Debug, Clone)]
 struct Collector {
     endpoint: String,
-    got: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    got: Arc<Mutex<Vec<Push>>>,
 }
+
+/// Path and body.
+type Push = (String, Vec<u8>);
 
 impl Collector {
     fn start() -> Self {
@@ -58,7 +61,7 @@ impl Collector {
         connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").ok()
     }
 
-    fn all(&self) -> Vec<(String, Vec<u8>)> {
+    fn all(&self) -> Vec<Push> {
         self.got.lock().unwrap().clone()
     }
 

@@ -82,7 +82,7 @@ impl Setup {
         let log = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&log);
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (told, addresses) = std::sync::mpsc::channel();
+        let (told, addresses) = std::sync::mpsc::sync_channel(1);
         std::thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
                 if let Some(found) = addresses_in(&line) {

@@ -8,7 +8,9 @@ pub(crate) use client::{Answer, Ask, Wire, chat, stream_chat};
 pub(crate) use gateway::{Gateway, Setup, rows, run};
 pub(crate) use upstream::{COMPLETION, Recorder, Seen, json_answer};
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tollgate::base::clock::Clock;
 
 /// More than any event needs that a test waits for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,12 +24,13 @@ pub(crate) const UPSTREAM: &str = "sk-upstream-0123456789";
 
 /// Asks again until there is something; fails when patience is over.
 pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let clock = Clock::system();
+    let began = clock.tick();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        assert!(clock.tick().since(began) < PATIENCE, "waited in vain for {what}");
         std::thread::park_timeout(Duration::from_millis(5));
     }
 }
