@@ -1,5 +1,7 @@
 //! Who may ask: keys, teams, expiry, models, and what a stranger is told.
 
+use std::io::Write as _;
+
 use crate::support::{Ask, CI, Gateway, OTHER, PROD, Setup, UPSTREAM, chat, mock, run};
 
 const TEAMS: &str = r#"
@@ -113,6 +115,28 @@ fn a_deployment_in_the_path_is_the_model_that_must_be_allowed() {
     let refused = gateway.send(&ask("o3"));
     assert_eq!(refused.status, 403, "the path decides what Azure runs: {}", refused.text());
     assert_eq!(mock.served().len(), 1);
+}
+
+#[test]
+fn no_spelling_of_the_body_gets_another_model_past_the_rule() {
+    let mock = mock();
+    let gateway = gateway(&mock.base_url());
+    for body in [
+        r#"{"model":"gpt-4o","messages":[],"model":"o3"}"#,
+        r#"{"model":"o3","messages":[],"model":"gpt-4o"}"#,
+        r#"{"model":"gpt-4o","messages":[],"mod\u0065l":"o3"}"#,
+        r#"{"model":"\u006f3","messages":[]}"#,
+        r#"{"model":["o3"],"messages":[]}"#,
+    ] {
+        let answer = gateway.send(&Ask::post("/v1/chat/completions", body).bearer(CI));
+        let asked: Vec<_> = mock.served().into_iter().map(|served| served.model).collect();
+        assert!(asked.iter().all(|model| model == "gpt-4o"), "{body}: {asked:?}");
+        assert!(answer.status < 500, "{body}: {}", answer.text());
+    }
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(br#"{"model":"o3","messages":[]}"#).unwrap();
+    let ask = Ask::post("/v1/chat/completions", encoder.finish().unwrap()).bearer(CI);
+    assert_eq!(gateway.send(&ask.header("content-encoding", "gzip")).status, 403);
 }
 
 #[test]

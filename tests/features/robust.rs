@@ -324,3 +324,45 @@ fn hints_before_the_answer_are_passed_over() {
     let answer = gateway.send(&chat("gpt-4o"));
     assert_eq!((answer.status, answer.text().as_str()), (200, COMPLETION));
 }
+
+#[test]
+fn an_upstream_that_hangs_up_after_each_answer_costs_no_request() {
+    let upstream = Recorder::start(|_| json_answer(200, "", COMPLETION)).hanging_up();
+    let gateway = start(upstream.addr, "", "");
+    let mut wire = Wire::open(gateway.data);
+    for round in 0..100 {
+        wire.write(&chat("gpt-4o").bytes());
+        let answer = wire.answer();
+        assert_eq!(answer.status, 200, "{round}: {}", answer.text());
+    }
+}
+
+#[test]
+fn a_large_upload_passes_without_being_held() {
+    let upstream = Recorder::plain();
+    let gateway = start(upstream.addr, "max_body: 1KiB", "");
+    let body = vec![b'x'; 8 << 20];
+    let answer = gateway.send(&Ask::post("/v1/files", body.clone()).bearer(PROD));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(upstream.only().body == body);
+}
+
+#[test]
+fn the_gateway_is_no_tunnel_and_no_open_proxy() {
+    let (upstream, other) = (Recorder::plain(), Recorder::plain());
+    let gateway = start(upstream.addr, "", "");
+    let mut wire = Wire::open(gateway.data);
+    wire.write(
+        format!("CONNECT {0} HTTP/1.1\r\nhost: {0}\r\nauthorization: Bearer {PROD}\r\n\r\n", other.addr)
+            .as_bytes(),
+    );
+    let status = wire.head().status;
+    assert!((400..500).contains(&status), "{status}");
+    assert!(upstream.seen().iter().all(|seen| !seen.line.starts_with("CONNECT")), "{:?}", upstream.seen());
+    let mut wire = Wire::open(gateway.data);
+    let text = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
+    wire.write(text.replace("POST /", &format!("POST http://{}/", other.addr)).as_bytes());
+    assert_eq!(wire.answer().status, 200);
+    assert_eq!(upstream.seen().pop().unwrap().target(), "POST /v1/chat/completions");
+    assert!(other.seen().is_empty());
+}

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// A request as it reached the upstream.
@@ -36,6 +37,7 @@ impl Seen {
 pub(crate) struct Recorder {
     pub(crate) addr: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
+    hangs_up: Arc<AtomicBool>,
 }
 
 impl Recorder {
@@ -45,14 +47,21 @@ impl Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let (noted, answer) = (Arc::clone(&seen), Arc::new(answer));
+        let hangs_up = Arc::new(AtomicBool::new(false));
+        let (noted, answer, once) = (Arc::clone(&seen), Arc::new(answer), Arc::clone(&hangs_up));
         std::thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
-                let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
-                std::thread::spawn(move || serve(connection, &noted, &*answer));
+                let (noted, answer, once) = (Arc::clone(&noted), Arc::clone(&answer), Arc::clone(&once));
+                std::thread::spawn(move || serve(connection, &noted, &*answer, &once));
             }
         });
-        Self { addr, seen }
+        Self { addr, seen, hangs_up }
+    }
+
+    /// Closes each connection after its first answer, without a word.
+    pub(crate) fn hanging_up(self) -> Self {
+        self.hangs_up.store(true, Ordering::Release);
+        self
     }
 
     /// One that answers every chat with a small completion.
@@ -84,13 +93,18 @@ pub(crate) fn json_answer(status: u16, headers: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn serve(connection: TcpStream, noted: &Mutex<Vec<Seen>>, answer: &dyn Fn(&Seen) -> Vec<u8>) {
+fn serve(
+    connection: TcpStream,
+    noted: &Mutex<Vec<Seen>>,
+    answer: &dyn Fn(&Seen) -> Vec<u8>,
+    once: &AtomicBool,
+) {
     let mut writer = connection.try_clone().unwrap();
     let mut reader = BufReader::new(connection);
     while let Some(seen) = read(&mut reader) {
         noted.lock().unwrap().push(seen.clone());
         let bytes = answer(&seen);
-        if bytes.is_empty() || writer.write_all(&bytes).is_err() {
+        if bytes.is_empty() || writer.write_all(&bytes).is_err() || once.load(Ordering::Acquire) {
             return;
         }
     }
