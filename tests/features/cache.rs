@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use crate::support::{Answer, Ask, CI, Gateway, OTHER, PROD, Recorder, chat, mock, stream_chat};
+use crate::support::{Answer, Ask, CI, Gateway, OTHER, PROD, Recorder, chat, mock, stream_chat, until};
 
 fn start(base_url: &str) -> Gateway {
     Gateway::start(&format!(
@@ -189,6 +189,8 @@ fn a_stream_that_its_client_left_is_not_stored() {
     wire.wait_for(b"data: ");
     wire.reset();
     assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+    // the record is written a moment before others are told that no answer will come
+    until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
     assert_eq!(cached(&gateway.send(&ask)), "miss");
     assert_eq!(cached(&gateway.send(&ask)), "hit");
 }
