@@ -25,6 +25,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::proxy::{self, Outgoing, Station};
 
+mod first_words;
+use first_words::FirstWords;
+
 /// How the data listener serves.
 #[derive(Debug, Clone)]
 pub struct Listening {
@@ -186,11 +189,11 @@ impl Worker {
             let _ = stream.set_nodelay(true);
             let served = async {
                 match tls {
-                    None => serve(TokioIo::new(stream), station, header_timeout, &mut stop).await,
+                    None => serve(stream, station, header_timeout, &mut stop).await,
                     Some(tls) => {
                         let handshake = TlsAcceptor::from(tls).accept(stream);
                         if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                            serve(TokioIo::new(stream), station, header_timeout, &mut stop).await;
+                            serve(stream, station, header_timeout, &mut stop).await;
                         }
                     }
                 }
@@ -201,7 +204,7 @@ impl Worker {
 }
 
 async fn serve<S>(
-    io: TokioIo<S>,
+    stream: S,
     station: Arc<Station>,
     header_timeout: Duration,
     stop: &mut watch::Receiver<bool>,
@@ -223,6 +226,7 @@ async fn serve<S>(
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
     let service = service_fn(move |request| guarded(station.clone(), request));
+    let io = TokioIo::new(FirstWords::new(stream, header_timeout));
     let connection = builder.serve_connection_with_upgrades(io, service);
     let mut connection = std::pin::pin!(connection);
     // a broken connection has been recorded by the requests it carried; there is nobody to tell

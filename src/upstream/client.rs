@@ -218,7 +218,13 @@ fn name_io(io: &io::Error, otherwise: SendFault) -> SendFault {
         io::ErrorKind::TimedOut if otherwise.is_connect() => SendFault::ConnectTimeout,
         // rustls hands its own errors through io::Error
         io::ErrorKind::InvalidData if otherwise.is_connect() => SendFault::Tls,
-        _ => otherwise,
+        // what an io::Error wraps is not among its sources
+        _ => match io.get_ref().map(|inner| (inner.downcast_ref::<io::Error>(), inner.is::<rustls::Error>()))
+        {
+            Some((Some(inner), _)) => name_io(inner, otherwise),
+            Some((None, true)) => SendFault::Tls,
+            Some((None, false)) | None => otherwise,
+        },
     }
 }
 

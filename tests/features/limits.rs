@@ -1,0 +1,184 @@
+//! Rate limits and bounds: what is too much, too fast, too large, too slow.
+
+use std::net::SocketAddr;
+
+use crate::support::{Answer, Ask, Gateway, PROD, Wire, chat, mock, stream_chat, until};
+
+fn start(upstream: SocketAddr, server: &str, limits: &str) -> Gateway {
+    Gateway::start(&format!(
+        "server: {{ {server} }}
+upstreams: {{ mock: {{ base_url: \"http://{upstream}/v1\" }} }}
+teams:
+  search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}, {{ name: ci, key: \"${{KEY_CI}}\" }}], limits: {{ {limits} }} }}\n"
+    ))
+}
+
+fn assert_limited(answer: &Answer, kind: &str) {
+    assert_eq!(answer.refusal(), (429, "rate_limit_exceeded".into()));
+    let wait: u64 = answer.header("retry-after").unwrap().parse().expect("a whole number of seconds");
+    assert!((1..=59).contains(&wait), "{wait}");
+    let error = answer.json()["error"].clone();
+    assert_eq!(error["type"], "rate_limit_error");
+    assert!(error["message"].as_str().unwrap().contains(kind), "{error}");
+}
+
+#[test]
+fn requests_per_minute_hold_over_all_keys_of_a_team() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "requests_per_minute: 3");
+    let other = || {
+        Ask::post("/v1/chat/completions", r#"{"model":"gpt-4o","messages":[]}"#).bearer(crate::support::CI)
+    };
+    let statuses = [chat("gpt-4o"), other(), chat("gpt-4o")].map(|ask| gateway.send(&ask).status);
+    assert_eq!(statuses, [200; 3]);
+    let refused = gateway.send(&chat("gpt-4o"));
+    assert_limited(&refused, "3 requests per minute");
+    assert_limited(&gateway.send(&other()), "team search");
+    let row = gateway.row_of(&refused);
+    assert_eq!((row.outcome.as_str(), row.error.as_str()), ("refused", "rate_limit_exceeded"));
+    assert_eq!(mock.served().len(), 3);
+    let anthropic = gateway.send(
+        &Ask::post("/v1/messages", r#"{"model":"claude-sonnet-4-5","max_tokens":9,"messages":[]}"#)
+            .bearer(PROD),
+    );
+    assert_eq!((anthropic.status, &anthropic.json()["error"]["type"]), (429, &"rate_limit_error".into()));
+}
+
+#[test]
+fn a_refusal_says_where_the_limits_stand() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "requests_per_minute: 1");
+    assert_eq!(gateway.send(&chat("gpt-4o")).status, 200);
+    let refused = gateway.send(&chat("gpt-4o"));
+    assert_limited(&refused, "1 requests per minute");
+    // DESIGN.md, decision 12: as the upstream's own format has it
+    assert_eq!(refused.header("x-ratelimit-limit-requests"), Some("1"));
+    assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("0"));
+    assert!(refused.header("x-ratelimit-reset-requests").is_some());
+}
+
+#[test]
+fn tokens_per_minute_count_what_was_really_used() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "tokens_per_minute: 5000");
+    // takes about 1,000 by expectation and 108 in truth, so that many fit one after the other
+    for _ in 0..10 {
+        let answer = gateway.send(&chat("gpt-4o@in=8+out=100"));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        gateway.row_of(&answer);
+    }
+    assert_eq!(gateway.send(&chat("gpt-4o@in=4000+out=100")).status, 200);
+    assert_limited(&gateway.send(&chat("gpt-4o@in=8+out=100")), "tokens per minute");
+}
+
+#[test]
+fn a_place_is_free_again_when_its_client_hung_up() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "concurrent: 2");
+    let mut streams: Vec<Wire> = (0..2)
+        .map(|_| {
+            let mut wire = Wire::open(gateway.data);
+            wire.write(&stream_chat("mock-out=1000+pace=20ms").bytes());
+            wire.wait_for(b"data: ");
+            wire
+        })
+        .collect();
+    let refused = gateway.send(&chat("gpt-4o"));
+    assert_limited(&refused, "2 requests at once");
+    streams.pop().unwrap().reset();
+    until("a free place", || (gateway.send(&chat("gpt-4o")).status == 200).then_some(()));
+    drop(streams);
+    // both are free: two more fit at once
+    until("two free places", || {
+        let mut one = Wire::open(gateway.data);
+        one.write(&stream_chat("mock-out=1000+pace=20ms").bytes());
+        let first = one.head().status;
+        let second = gateway.send(&chat("gpt-4o")).status;
+        one.reset();
+        ((first, second) == (200, 200)).then_some(())
+    });
+    until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+    let cancelled = gateway.rows(3).into_iter().filter(|row| row.outcome.as_str() == "cancelled").count();
+    assert!(cancelled >= 2, "{cancelled}");
+}
+
+#[test]
+fn a_body_that_is_too_large_is_refused_however_it_comes() {
+    let mock = mock();
+    let gateway = start(mock.addr, "max_body: 1KiB", "");
+    let body = format!(r#"{{"model":"gpt-4o","messages":[],"x":"{}"}}"#, "y".repeat(4_000));
+    let ask = Ask::post("/v1/chat/completions", body.clone()).bearer(PROD);
+    let answer = gateway.send(&ask);
+    assert_eq!(answer.refusal(), (413, "request_too_large".into()));
+    assert!(answer.text().contains("1024 bytes"), "{}", answer.text());
+    let mut wire = Wire::open(gateway.data);
+    wire.write(
+        format!(
+            "POST /v1/messages HTTP/1.1\r\nhost: g\r\nx-api-key: {PROD}\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    wire.write_while_open(format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len()).as_bytes());
+    let answer = wire.answer();
+    assert_eq!((answer.status, &answer.json()["error"]["type"]), (413, &"request_too_large".into()));
+    assert!(mock.served().is_empty());
+    // exactly the limit passes
+    let mut fits = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"a"}]}"#.to_owned();
+    fits += &" ".repeat(1024 - fits.len());
+    assert_eq!(gateway.send(&Ask::post("/v1/chat/completions", fits).bearer(PROD)).status, 200);
+}
+
+#[test]
+fn a_client_still_sending_a_large_body_reads_the_refusal() {
+    let mock = mock();
+    let gateway = start(mock.addr, "max_body: 64KiB", "");
+    let body = vec![b' '; 900 << 10];
+    for ask in [
+        Ask::post("/v1/chat/completions", body.clone()).bearer(PROD),
+        Ask::post("/v1/chat/completions", body).bearer("nobody"),
+    ] {
+        let mut wire = Wire::open(gateway.data);
+        wire.write_while_open(&ask.bytes());
+        let answer = wire.answer();
+        assert!([413, 401].contains(&answer.status), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_body_that_is_no_json_is_refused() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "");
+    for body in ["", "{", "[1,2]", "{\"model\":\"gpt-4o\",}", "\u{0}", "nonsense", "{\"model\":1}"] {
+        let answer = gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD));
+        assert_eq!(answer.status, 400, "{body:?}: {}", answer.text());
+    }
+    let deep = "[".repeat(100_000);
+    let answer = gateway.send(&Ask::post("/v1/chat/completions", deep).bearer(PROD));
+    assert_eq!(answer.refusal(), (400, "invalid_body".into()));
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_given_up() {
+    let mock = mock();
+    let gateway = start(mock.addr, "body_timeout: 200ms", "");
+    let ask = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
+    let mut wire = Wire::open(gateway.data);
+    wire.write(&ask.as_bytes()[..ask.len() - 5]);
+    let answer = wire.answer();
+    assert_eq!(answer.refusal(), (408, "body_timeout".into()));
+    assert_eq!(gateway.row_of(&answer).outcome.as_str(), "refused");
+}
+
+#[test]
+fn more_requests_at_once_than_the_gateway_may_hold_are_sent_away() {
+    let mock = mock();
+    let gateway = start(mock.addr, "max_requests: 1", "");
+    let mut wire = Wire::open(gateway.data);
+    wire.write(&stream_chat("mock-out=1000+pace=20ms").bytes());
+    wire.wait_for(b"data: ");
+    let refused = gateway.send(&chat("gpt-4o"));
+    assert_eq!(refused.refusal(), (503, "overloaded".into()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    wire.reset();
+    until("a free place", || (gateway.send(&chat("gpt-4o")).status == 200).then_some(()));
+}
