@@ -10,7 +10,7 @@ use super::router;
 use crate::admin::openapi::DOCUMENT;
 use crate::admin::{AdminApi, AdminState, Readiness};
 use crate::base::chance::Chance;
-use crate::signals::Signals;
+use crate::signals::{Colours, Signals};
 
 struct Books;
 
@@ -30,7 +30,8 @@ impl AdminApi for Books {
 }
 
 fn state(reasons: &[&str]) -> AdminState {
-    let signals = Signals::start(&Default::default(), &Default::default(), &Chance::seeded(1)).unwrap();
+    let signals =
+        Signals::start(&Default::default(), &Default::default(), &Chance::seeded(1), Colours::Never).unwrap();
     let reasons: Vec<String> = reasons.iter().map(|reason| (*reason).to_owned()).collect();
     AdminState {
         signals: Arc::new(signals),

@@ -18,6 +18,7 @@ use crate::base::clock::{Clock, Timestamp};
 use crate::base::live::Live;
 use crate::budget::{Book, Budget, Need, Scope as BudgetScope};
 use crate::cache::Cache;
+use crate::config::environment;
 use crate::config::settings::Settings;
 use crate::identity::{Pepper, PepperFault};
 use crate::ledger::books::Books;
@@ -27,7 +28,7 @@ use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
 use crate::proxy::{Door, Station};
 use crate::server::{self, Listening, Workers};
-use crate::signals::{LedgerStatus, Signals, SignalsFault};
+use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
 use crate::store::ledger::{LedgerReader as _, LedgerStore as _, Scope, StoreFault};
 use crate::store::sqlite::SqliteLedger;
 use crate::tokens::CountingPool;
@@ -92,7 +93,7 @@ pub struct Running {
 pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<Running, StartFault> {
     let clock = Clock::system();
     let chance = Chance::from_system();
-    let signals = Arc::new(Signals::start(&settings.telemetry, &settings.log, &chance)?);
+    let signals = Arc::new(Signals::start(&settings.telemetry, &settings.log, &chance, colours())?);
     let journal = Arc::new(Journal::open(&settings.data_dir, &settings.ledger)?);
     let mut store = SqliteLedger::open(&settings.data_dir)?;
     let recovered = recover(&journal, store.checkpoint()?)?;
@@ -166,6 +167,12 @@ impl Running {
         }
         self.door.signals.flush_and_stop(FLUSH_AT_MOST);
     }
+}
+
+/// See no-color.org: set and not empty means none.
+fn colours() -> Colours {
+    let unwanted = environment("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if unwanted { Colours::Never } else { Colours::OnTerminals }
 }
 
 /// The writer's state as metrics show it.

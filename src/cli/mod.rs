@@ -1,6 +1,9 @@
 //! Top of the house: the command line. One file per command.
 
+pub mod budgets;
+mod budgets_print;
 pub mod check;
+pub mod demo;
 pub mod document;
 pub mod health;
 pub mod keys;
@@ -37,7 +40,9 @@ enum Command {
     Check(check::CheckArgs),
     Keys(keys::KeysArgs),
     Usage(UsageCommand),
+    Budgets(budgets::BudgetsArgs),
     Prices(PricesCommand),
+    Demo(demo::DemoArgs),
     Mock(mock::MockArgs),
     Health(health::HealthArgs),
 }
@@ -69,6 +74,8 @@ pub fn run() -> Exit {
         Command::Check(args) => check::run(&args),
         Command::Keys(args) => run_keys(&args),
         Command::Usage(command) => run_usage(&command),
+        Command::Budgets(args) => budgets::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
         Command::Health(args) => health::run(&args),

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
 
 /// Exit codes of every command (docs/CLI.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +43,16 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
-/// A table in the house style: quiet rules, numbers to the right from column `first_number` on.
+/// A table in the house style: one rule under the headings, numbers to the right from column `first_number` on.
 #[must_use]
 pub fn table(headings: &[&str], first_number: usize, rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    // numbers broken over lines cannot be read: a narrow terminal wraps whole rows instead
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    for part in [TableComponent::LeftBorder, TableComponent::VerticalLines, TableComponent::RightBorder] {
+        table.remove_style(part);
+    }
+    table.set_style(TableComponent::HeaderLines, '─');
     table.set_header(headings.iter().copied());
     table.add_rows(rows);
     for column in table.column_iter_mut().skip(first_number) {

@@ -79,6 +79,11 @@ pub fn run_in(data_dir: &Path, args: &UsageArgs) -> Exit {
     Exit::Ok
 }
 
+/// All of the books summed up by `by`, as a table.
+pub(super) fn overview(data_dir: &Path, by: Vec<Dimension>) -> Result<String, String> {
+    answer(data_dir, &Query::new(by, Filter::default())).map(|report| as_table(&report).to_string())
+}
+
 fn answer(data_dir: &Path, query: &Query) -> Result<Report, String> {
     let mut books = Books::open(data_dir).map_err(|fault| fault.to_string())?;
     if books.are_blank().map_err(|fault| fault.to_string())? {

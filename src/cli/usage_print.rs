@@ -61,34 +61,26 @@ struct Column {
 const COLUMNS: [Column; 13] = [
     Column { heading: "requests", shown: |_| true, cell: |f| thousands(f.requests) },
     Column { heading: "input", shown: |_| true, cell: |f| thousands(f.input_tokens) },
-    Column {
-        heading: "cached",
-        shown: |f| f.cached_input_tokens > 0,
-        cell: |f| thousands(f.cached_input_tokens),
-    },
+    Column { heading: "cached", shown: |f| f.cached_input_tokens > 0, cell: |f| rare(f.cached_input_tokens) },
     Column { heading: "output", shown: |_| true, cell: |f| thousands(f.output_tokens) },
-    Column {
-        heading: "reasoning",
-        shown: |f| f.reasoning_tokens > 0,
-        cell: |f| thousands(f.reasoning_tokens),
-    },
+    Column { heading: "reasoning", shown: |f| f.reasoning_tokens > 0, cell: |f| rare(f.reasoning_tokens) },
     Column { heading: "cost USD", shown: |_| true, cell: cost },
-    Column { heading: "saved USD", shown: |f| f.saved > NanoUsd::ZERO, cell: |f| usd(f.saved) },
     Column {
-        heading: "unpriced",
-        shown: |f| f.unpriced_requests > 0,
-        cell: |f| thousands(f.unpriced_requests),
+        heading: "saved USD",
+        shown: |f| f.saved > NanoUsd::ZERO,
+        cell: |f| some(usd(f.saved), f.saved != NanoUsd::ZERO),
     },
-    Column { heading: "errors", shown: |f| f.errors > 0, cell: |f| thousands(f.errors) },
-    Column { heading: "refused", shown: |f| f.refused > 0, cell: |f| thousands(f.refused) },
-    Column { heading: "cache hits", shown: |f| f.cache_hits > 0, cell: |f| thousands(f.cache_hits) },
+    Column { heading: "unpriced", shown: |f| f.unpriced_requests > 0, cell: |f| rare(f.unpriced_requests) },
+    Column { heading: "errors", shown: |f| f.errors > 0, cell: |f| rare(f.errors) },
+    Column { heading: "refused", shown: |f| f.refused > 0, cell: |f| rare(f.refused) },
+    Column { heading: "cache hits", shown: |f| f.cache_hits > 0, cell: |f| rare(f.cache_hits) },
     Column {
         heading: "p50/p95 ms",
         shown: |f| f.duration_p50_us.is_some(),
         cell: |f| millis(f.duration_p50_us, f.duration_p95_us),
     },
     Column {
-        heading: "first token ms",
+        heading: "ttft ms",
         shown: |f| f.first_token_p50_us.is_some(),
         cell: |f| millis(f.first_token_p50_us, f.first_token_p95_us),
     },
@@ -103,15 +95,27 @@ fn cost(figures: &Figures) -> String {
     }
 }
 
-/// USD to the millionth, half up; JSON has it to the nano-USD.
-fn usd(amount: NanoUsd) -> String {
+/// A count of rare things, that stands out among the rows that have none.
+fn rare(count: u64) -> String {
+    some(thousands(count), count > 0)
+}
+
+fn some(cell: String, is_any: bool) -> String {
+    if is_any { cell } else { "-".to_owned() }
+}
+
+/// USD to the millionth, half up; a trifle is not nothing. JSON has it to the nano-USD.
+pub(super) fn usd(amount: NanoUsd) -> String {
+    if (1..500).contains(&amount.as_nanos()) {
+        return "<0.000001".to_owned();
+    }
     let micros = (i128::from(amount.as_nanos()) + 500).div_euclid(1_000);
     let sign = if micros < 0 { "-" } else { "" };
     let micros = u64::try_from(micros.unsigned_abs()).unwrap_or(u64::MAX);
     format!("{sign}{}.{:06}", thousands(micros / 1_000_000), micros % 1_000_000)
 }
 
-fn thousands(count: u64) -> String {
+pub(super) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::with_capacity(digits.len() * 4 / 3);
     for (place, digit) in digits.chars().enumerate() {
@@ -177,6 +181,10 @@ mod tests {
         let figures = Figures { requests: 2, unpriced_requests: 2, ..Figures::default() };
         assert_eq!(cost(&figures), "unknown");
         assert_eq!(usd(NanoUsd::new(-1_500)), "-0.000001");
+        assert_eq!(
+            [0, 1, 499, 500].map(|n| usd(NanoUsd::new(n))),
+            ["0.000000", "<0.000001", "<0.000001", "0.000001"]
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::finished::Finished;
 use super::instruments::{Active, Instruments};
 use super::line;
 use super::lines::Lines;
-use super::logs::{self, Style};
+use super::logs::{self, Colours, Style};
 use super::section::{LogSection, TelemetrySection};
 use super::spans;
 use crate::base::chance::Chance;
@@ -106,8 +106,9 @@ impl Signals {
         telemetry: &TelemetrySection,
         log: &LogSection,
         chance: &Chance,
+        colours: Colours,
     ) -> Result<Self, SignalsFault> {
-        let (lines, style) = (Lines::to(std::io::stderr())?, Style::of(log.format));
+        let (lines, style) = (Lines::to(std::io::stderr())?, Style::of(log.format, colours));
         logs::install(log, style, lines.clone())?;
         let resource = resource(telemetry, chance);
         let registry = Registry::new();

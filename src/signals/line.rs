@@ -3,8 +3,9 @@
 use super::finished::Finished;
 use super::logs::{REQUEST_TARGET, Style};
 use crate::base::clock::Timestamp;
-use crate::base::usage::UsageSource;
-use crate::store::record::Outcome;
+use crate::base::money::NanoUsd;
+use crate::base::usage::{Usage, UsageSource};
+use crate::store::record::{CacheResult, Outcome, Record};
 
 /// Prints the line of a finished request.
 pub(super) fn print(done: &Finished<'_>, style: Style) {
@@ -53,33 +54,72 @@ fn json(done: &Finished<'_>) {
     );
 }
 
-/// `12:00:00 search/prod gpt-4o 200 completed  in 300 out 180  $0.00213  ttft 0.41s  1.20s  cache miss  left $499.00`
+/// Columns that an eye can run down, then what only some requests have:
+/// `12:00:00  search/prod       gpt-4o                  200     300 in   180 out   $0.002130  ttft  410ms   1.20s  left $499.000000  cache miss`
 fn readable(done: &Finished<'_>, colour: bool) -> String {
     let record = done.record;
-    let mut parts = vec![
+    let model = shown(some(&record.model).unwrap_or(done.http.route));
+    let status = if record.status == 0 { "---".into() } else { record.status.to_string() };
+    let first = if record.first_token_us > 0 {
+        format!("ttft {:>6}", span(record.first_token_us))
+    } else {
+        String::new()
+    };
+    let told = told(done);
+    let is_counted = record.usage_source != UsageSource::None;
+    let middle = if is_counted { counts(record) } else { told.clone() };
+    let paint = Paint::of(record.outcome, colour);
+    let middle = format!("{middle:<31}");
+    let mut line = format!(
+        "{}  {:<16}  {model:<22}  {}  {}  {first:<11}  {:>6}",
         clock(record.started_at),
-        format!("{:<18}", caller(done)),
-        format!("{:<20}", shown(some(&record.model).unwrap_or(done.http.route))),
-        verdict(done, colour),
-    ];
-    if record.usage_source != UsageSource::None {
-        parts.push(format!("in {} out {}", record.usage.input_tokens, record.usage.output_tokens));
-        parts.push(record.cost.map_or_else(|| "unpriced".into(), |cost| format!("${cost}")));
+        caller(done),
+        paint.over(&status),
+        if is_counted { middle } else { paint.over(&middle) },
+        span(record.duration_us),
+    );
+    for part in rarer(done) {
+        line = line + "  " + &part;
     }
-    if record.first_token_us > 0 {
-        parts.push(format!("ttft {}", span(record.first_token_us)));
+    if is_counted && !told.is_empty() {
+        line = line + "  " + &paint.over(&told);
     }
-    parts.push(span(record.duration_us));
-    if record.cache != crate::store::record::CacheResult::Off {
-        parts.push(format!("cache {}", record.cache.as_str()));
+    line
+}
+
+/// Tokens and cost.
+fn counts(record: &Record) -> String {
+    let Usage { input_tokens, output_tokens, .. } = record.usage;
+    let cost = record.cost.map_or_else(|| "unpriced".into(), usd);
+    format!("{input_tokens:>6} in {output_tokens:>5} out  {cost:>10}")
+}
+
+/// What a request has to say that is not a plain success.
+fn told(done: &Finished<'_>) -> String {
+    let record = done.record;
+    match (record.outcome, some(&record.error)) {
+        (Outcome::Completed, _) if record.saved > NanoUsd::ZERO => format!("saved {}", usd(record.saved)),
+        (Outcome::Completed, _) => String::new(),
+        (_, Some(error)) => shown(error),
+        (outcome, None) => outcome.as_str().into(),
+    }
+}
+
+fn rarer(done: &Finished<'_>) -> Vec<String> {
+    let mut parts = Vec::new();
+    if let Some(left) = done.budget.and_then(|budget| budget.left) {
+        parts.push(format!("left {:>10}", usd(left)));
+    }
+    if matches!(done.record.usage_source, UsageSource::Partial | UsageSource::Estimated) {
+        parts.push(done.record.usage_source.as_str().to_owned());
+    }
+    if done.record.cache != CacheResult::Off {
+        parts.push(format!("cache {}", done.record.cache.as_str()));
     }
     if done.attempts.len() > 1 {
         parts.push(format!("attempts {}", done.attempts.len()));
     }
-    if let Some(left) = done.budget.and_then(|budget| budget.left) {
-        parts.push(format!("left ${left}"));
-    }
-    parts.join("  ")
+    parts
 }
 
 fn caller(done: &Finished<'_>) -> String {
@@ -90,27 +130,45 @@ fn caller(done: &Finished<'_>) -> String {
     }
 }
 
-/// Status, and what it means when it is not a plain success.
-fn verdict(done: &Finished<'_>, colour: bool) -> String {
-    let record = done.record;
-    let status = if record.status == 0 { "---".into() } else { record.status.to_string() };
-    let text = match (record.outcome, some(&record.error)) {
-        (Outcome::Completed, _) => format!("{status} ok"),
-        (_, Some(error)) => format!("{status} {}", shown(error)),
-        (outcome, None) => format!("{status} {}", outcome.as_str()),
-    };
-    let paint = match record.outcome {
-        Outcome::Completed => "32",
-        Outcome::Refused | Outcome::Cancelled => "33",
-        _ => "31",
-    };
-    if colour { format!("\x1b[{paint}m{text}\x1b[0m") } else { text }
+/// The colour of a verdict.
+#[derive(Debug, Clone, Copy)]
+struct Paint(Option<&'static str>);
+
+impl Paint {
+    fn of(outcome: Outcome, colour: bool) -> Self {
+        let code = match outcome {
+            Outcome::Completed => "32",
+            Outcome::Refused | Outcome::Cancelled => "33",
+            Outcome::UpstreamError
+            | Outcome::UpstreamUnreachable
+            | Outcome::Truncated
+            | Outcome::Interrupted
+            | Outcome::Failed => "31",
+        };
+        Self(colour.then_some(code))
+    }
+
+    fn over(self, text: &str) -> String {
+        self.0.map_or_else(|| text.to_owned(), |code| format!("\x1b[{code}m{text}\x1b[0m"))
+    }
+}
+
+/// USD to the millionth, half up; a trifle is not nothing. The JSON line has it to the nano-USD.
+fn usd(amount: NanoUsd) -> String {
+    let nanos = amount.as_nanos();
+    if (1..500).contains(&nanos) {
+        return "<$0.000001".into();
+    }
+    let micros = (i128::from(nanos) + 500).div_euclid(1_000);
+    let (sign, micros) = (if micros < 0 { "-" } else { "" }, micros.unsigned_abs());
+    format!("{sign}${}.{:06}", micros / 1_000_000, micros % 1_000_000)
 }
 
 fn span(micros: u64) -> String {
     match micros {
         0..1_000 => format!("{micros}us"),
-        1_000..1_000_000 => format!("{}.{}ms", micros / 1_000, micros % 1_000 / 100),
+        1_000..10_000 => format!("{}.{}ms", micros / 1_000, micros % 1_000 / 100),
+        10_000..1_000_000 => format!("{}ms", micros / 1_000),
         _ => format!("{}.{:02}s", micros / 1_000_000, micros % 1_000_000 / 10_000),
     }
 }
@@ -124,7 +182,8 @@ fn some(text: &str) -> Option<&str> {
     Some(text).filter(|text| !text.is_empty())
 }
 
-fn clock(nanos: i64) -> String {
+/// Time of day, UTC.
+pub(super) fn clock(nanos: i64) -> String {
     let seconds = Timestamp::from_nanos(nanos).as_secs().rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
@@ -162,11 +221,44 @@ mod tests {
         let line = printed(&Story::failed_over(CALLER), Style::Pretty { colour: false });
         assert_eq!(
             line,
-            "22:13:20  search/prod         smart                 200 ok  in 300 out 180  $0.00213  ttft 410.0ms  \
-             1.20s  cache miss  attempts 2  left $499.00\n"
+            "22:13:20  search/prod       smart                   200     300 in   180 out   $0.002130  \
+             ttft  410ms   1.20s  left $499.000000  cache miss  attempts 2\n"
         );
         let line = printed(&Story::refused(CALLER), Style::Pretty { colour: true });
-        assert!(line.contains("\x1b[33m429 rate_limit_exceeded\x1b[0m"), "{line}");
+        assert!(line.contains("\x1b[33m429\x1b[0m  \x1b[33mrate_limit_exceeded "), "{line}");
+    }
+
+    #[test]
+    fn what_was_broken_off_shows_its_counts_and_its_reason() {
+        let mut story = Story::failed_over(CALLER);
+        story.record.outcome = Outcome::Cancelled;
+        story.record.error = "client_disconnect".into();
+        story.record.usage_source = UsageSource::Estimated;
+        let line = printed(&story, Style::Pretty { colour: false });
+        assert!(
+            line.contains("180 out")
+                && line.contains("  estimated  cache miss  attempts 2  client_disconnect\n"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_hit_shows_what_it_saved() {
+        let mut story = Story::failed_over(CALLER);
+        story.record.usage_source = UsageSource::None;
+        story.record.cache = CacheResult::Hit;
+        story.record.saved = NanoUsd::new(2_130_000);
+        let line = printed(&story, Style::Pretty { colour: false });
+        assert!(line.contains("  saved $0.002130  ") && line.contains("  cache hit"), "{line}");
+    }
+
+    #[test]
+    fn a_trifle_is_not_nothing() {
+        let printed = [0, 1, 499, 500, -1_500, 24_999_961_480].map(|nanos| usd(NanoUsd::new(nanos)));
+        assert_eq!(
+            printed,
+            ["$0.000000", "<$0.000001", "<$0.000001", "$0.000001", "-$0.000001", "$24.999961"]
+        );
     }
 
     #[test]

@@ -7,16 +7,26 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
-use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, SubscriberBuilder};
 use tracing_subscriber::registry::LookupSpan;
 
 use super::hub::SignalsFault;
+use super::line::clock;
 use super::lines::Lines;
 use super::section::{LogFormat, LogSection};
+use crate::base::clock::Clock;
 
 /// Target of the line per finished request; in the pretty format it stands alone.
 pub(super) const REQUEST_TARGET: &str = "tollgate::request";
+
+/// Whether lines for people may have colours. The environment (`NO_COLOR`) is not ours to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Colours {
+    /// Where a terminal shows them.
+    OnTerminals,
+    /// Nowhere.
+    Never,
+}
 
 /// How lines look here and now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,12 +37,13 @@ pub(super) enum Style {
 
 impl Style {
     /// What `auto` means depends on who reads standard error.
-    pub(super) fn of(format: LogFormat) -> Self {
+    pub(super) fn of(format: LogFormat, colours: Colours) -> Self {
         let terminal = std::io::stderr().is_terminal();
+        let colour = terminal && colours == Colours::OnTerminals;
         match format {
             LogFormat::Json => Self::Json,
             LogFormat::Auto if !terminal => Self::Json,
-            LogFormat::Auto | LogFormat::Pretty => Self::Pretty { colour: terminal },
+            LogFormat::Auto | LogFormat::Pretty => Self::Pretty { colour },
         }
     }
 }
@@ -99,7 +110,7 @@ where
         if metadata.target() == REQUEST_TARGET {
             return writeln!(to, "{}", fields.message);
         }
-        SystemTime.format_time(&mut to)?;
+        to.write_str(&clock(Clock::system().now().as_nanos()))?;
         let level = metadata.level();
         if to.has_ansi_escapes() {
             let colour = if *level <= Level::WARN { "\x1b[33m" } else { "\x1b[2m" };
@@ -124,6 +135,8 @@ impl Visit for Fields {
         // writing to a String cannot fail
         let _ = match field.name() {
             "message" => self.message.write_str(&text),
+            // a name for machines; the message says it to people
+            "event" => Ok(()),
             name => write!(self.rest, " {name}={text}"),
         };
     }
@@ -158,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_event_is_one_line_with_its_fields() {
-        let text = logged("info", || tracing::warn!(upstream = "a\nb", tries = 2, "gave up"));
+        let text = logged("info", || tracing::warn!(event = "x.y", upstream = "a\nb", tries = 2, "gave up"));
         assert!(text.ends_with(" WARN gave up upstream=a b tries=2\n"), "{text}");
     }
 

@@ -15,6 +15,7 @@ mod told;
 pub use finished::{Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
 pub use hub::{BudgetGauge, LedgerStatus, Signals, SignalsFault};
 pub use instruments::Active;
+pub use logs::Colours;
 
 #[cfg(test)]
 mod tests;

@@ -34,7 +34,7 @@ impl Signals {
             event = "tollgate.budget.threshold_reached",
             budget = id,
             percent,
-            "budget {id} reached {percent} %"
+            "a budget reached a warn threshold"
         );
     }
 

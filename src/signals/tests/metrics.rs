@@ -9,7 +9,7 @@ use super::{PATIENCE, exporting_to, local};
 use crate::base::chance::Chance;
 use crate::base::money::NanoUsd;
 use crate::signals::section::{LogFormat, LogSection, TelemetrySection};
-use crate::signals::{BudgetGauge, LedgerStatus, Signals};
+use crate::signals::{BudgetGauge, Colours, LedgerStatus, Signals};
 use crate::store::record::CacheResult;
 use crate::telemetry::catalogue::prometheus_name;
 use crate::telemetry::metrics::METRICS;
@@ -153,6 +153,7 @@ fn prometheus_text_has_the_grammar_and_passes_promtool_where_there_is_one() {
 #[test]
 fn a_level_that_is_none_is_refused_by_name() {
     let log = LogSection { level: "tollgate=fnord".into(), format: LogFormat::Json, requests: true };
-    let fault = Signals::start(&TelemetrySection::default(), &log, &Chance::seeded(1)).unwrap_err();
+    let fault =
+        Signals::start(&TelemetrySection::default(), &log, &Chance::seeded(1), Colours::Never).unwrap_err();
     assert!(fault.to_string().contains("log.level: `tollgate=fnord`"), "{fault}");
 }

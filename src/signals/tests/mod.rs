@@ -7,8 +7,8 @@ pub(super) mod story;
 
 use std::time::Duration;
 
-use super::Signals;
 use super::section::{LogSection, TelemetrySection};
+use super::{Colours, Signals};
 use crate::base::chance::Chance;
 
 /// More than any test needs: what waits for it ends by an event.
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 fn exporting_to(endpoint: &str) -> Signals {
     let telemetry = TelemetrySection { otlp_endpoint: Some(endpoint.into()), ..TelemetrySection::default() };
-    Signals::start(&telemetry, &quiet(), &Chance::seeded(1)).unwrap()
+    Signals::start(&telemetry, &quiet(), &Chance::seeded(1), Colours::Never).unwrap()
 }
 
 fn quiet() -> LogSection {
@@ -24,5 +24,5 @@ fn quiet() -> LogSection {
 }
 
 fn local() -> Signals {
-    Signals::start(&TelemetrySection::default(), &quiet(), &Chance::seeded(1)).unwrap()
+    Signals::start(&TelemetrySection::default(), &quiet(), &Chance::seeded(1), Colours::Never).unwrap()
 }
