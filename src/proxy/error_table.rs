@@ -243,7 +243,7 @@ fn answer(refusal: &Refusal, dialect: Dialect) -> (StatusCode, HeaderMap, bytes:
     refusal.answer(dialect, RequestId::from_u128(EXAMPLE_ID))
 }
 
-/// `req_01KBP5ZS00` and so on: an id of the example's time.
+/// An id of the example's time.
 const EXAMPLE_ID: u128 = (1_793_620_800_000 << 80) | 0x1234_5678_9abc_def0;
 
 fn anthropic_type(refusal: &Refusal) -> String {
