@@ -15,6 +15,8 @@ mod fill;
 mod forward;
 mod headers;
 mod identify;
+mod intake;
+mod need;
 pub mod policy;
 mod recall;
 mod relay;
@@ -44,7 +46,7 @@ pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<O
 async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> Result<Answer, Refusal> {
     x.enter()?;
     if let Err(refusal) = identify::identify(x, asked.headers()) {
-        decode::drain(&mut asked).await;
+        intake::drain(&mut asked).await;
         return Err(refusal);
     }
     let request = decode::decode(x, asked).await?;
