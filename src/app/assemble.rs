@@ -11,6 +11,7 @@ use crate::identity::section::Access;
 use crate::identity::{Directory, Pepper, Rules};
 use crate::limits::LimiterBook;
 use crate::pricing::catalogue::Catalogue;
+use crate::proxy::prices::Prices;
 use crate::proxy::{Account, Bounds, Policy};
 use crate::routing::router::Router;
 use crate::upstream::endpoint::Upstream;
@@ -65,7 +66,7 @@ pub(super) fn assemble(
         open: settings.open.then(|| Arc::new(open_account())),
         router,
         upstreams,
-        catalogue: catalogue(settings)?,
+        prices: Prices::of(catalogue(settings)?),
         overridden: settings.prices.keys().cloned().collect(),
         refuse_unmetered: settings.unmetered == Unmetered::Refuse,
         bounds: Bounds {

@@ -18,6 +18,7 @@ mod identify;
 mod intake;
 mod need;
 pub mod policy;
+pub mod prices;
 mod recall;
 mod relay;
 mod report;
