@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::assemble::{Lasting, assemble};
+use super::assemble::{Lasting, plan};
 use crate::base::clock::Timestamp;
 use crate::config::{self, Faults};
 use crate::proxy::Door;
@@ -57,9 +57,8 @@ impl Reloader {
                 if loaded.fingerprint == state.fingerprint {
                     return Ok(None);
                 }
-                let policy = assemble(&loaded.settings, &self.lasting, state.generation + 1)
-                    .map_err(|fault| fault.to_string())?;
-                Ok(Some((policy, loaded.fingerprint)))
+                let plan = plan(&loaded.settings, &self.lasting.pepper).map_err(|fault| fault.to_string())?;
+                Ok(Some((plan.adopt(&self.lasting, state.generation + 1), loaded.fingerprint)))
             });
         match built {
             Ok(None) => state.last_error = None,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::admin_api::{self, AdminView};
-use super::assemble::{AssemblyFault, Lasting, assemble};
+use super::assemble::{AssemblyFault, Lasting, plan};
 use super::reload::Reloader;
 use crate::base::chance::Chance;
 use crate::base::clock::{Clock, Timestamp};
@@ -106,7 +106,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     }
     let pepper = Pepper::load_or_create(&pepper_path(&settings.data_dir))?;
     let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
-    let policy = assemble(settings, &lasting, 1)?;
+    let policy = plan(settings, &lasting.pepper)?.adopt(&lasting, 1);
     rebuild(&settings.data_dir, &lasting.budgets.all(), clock.now())?;
     let writer = writer::start(Arc::clone(&journal), Box::new(store))?;
     let door = Arc::new(Door {
@@ -186,7 +186,7 @@ fn ledger_status(watcher: WriterWatcher) -> impl Fn() -> LedgerStatus + Send + S
 /// Where the pepper lives.
 #[must_use]
 pub fn pepper_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("pepper")
+    Pepper::path_in(data_dir)
 }
 
 /// Two: counting is rare, and the workers need the cores.

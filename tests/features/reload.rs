@@ -1,5 +1,7 @@
 //! The config changes while requests are at work: what holds, what changes, what a bad file does.
 
+use tollgate::identity::Pepper;
+
 use crate::support::{Ask, CI, Gateway, PROD, Wire, chat, mock, stream_chat, until};
 
 const BOTH: &str = "[{ name: prod, key: \"${KEY_PROD}\" }, { name: ci, key: \"${KEY_CI}\" }]";
@@ -115,6 +117,36 @@ fn a_bad_file_changes_nothing_and_is_shown() {
         gateway.metric(r#"tollgate_config_reloads_total{tollgate_config_reload_outcome="rejected"}"#) >= 3.0
     );
     assert!(gateway.log().contains("rejected"));
+}
+
+#[test]
+fn a_file_that_fails_late_changes_neither_budgets_nor_limits() {
+    let mock = mock();
+    let terms = |limit: u32, usd: u32| {
+        format!(
+            ", limits: {{ requests_per_minute: {limit} }}, budgets: [{{ limit_usd: {usd}, every: month }}]"
+        )
+    };
+    let good = config(&mock.base_url(), PROD_ONLY, &terms(600, 5));
+    let gateway = Gateway::start(&good);
+    assert_eq!(ask(&gateway, PROD), 200);
+    std::fs::write(gateway.setup.dir.path().join("prices.json"), "garbage").unwrap();
+    let pepper = Pepper::load(&Pepper::path_in(&gateway.setup.data_dir())).unwrap();
+    let twice = format!(
+        "[{{ name: prod, key: \"${{KEY_PROD}}\" }}, {{ name: ci, hash: \"{}\" }}]",
+        pepper.hash(PROD)
+    );
+    let bad_prices = config(&mock.base_url(), PROD_ONLY, &terms(1, 1)) + "price_catalogue: prices.json\n";
+    for bad in [bad_prices, config(&mock.base_url(), &twice, &terms(1, 1))] {
+        gateway.setup.write(&bad);
+        until("the fault to be shown", || gateway.api("config")["last_error"].as_str().map(str::to_owned));
+        assert_eq!(gateway.api("budgets")["budgets"][0]["limit"], 5_000_000_000_u64);
+        assert_eq!((ask(&gateway, PROD), ask(&gateway, PROD)), (200, 200), "600 per minute, as before");
+        gateway.setup.write(&good);
+        until("the fault to be gone", || gateway.api("config")["last_error"].is_null().then_some(()));
+        assert_eq!(gateway.api("budgets")["budgets"][0]["limit"], 5_000_000_000_u64);
+        assert_eq!((ask(&gateway, PROD), generation(&gateway)), (200, 1));
+    }
 }
 
 #[test]
