@@ -1,11 +1,12 @@
 //! Builds the policy of one config load in two steps: a plan, which can fail and changes nothing, and its
 //! adoption, which cannot fail. Counters that go on across loads live in the books that are passed in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::spent::SpentBefore;
 use crate::budget::{Book, BudgetSpec, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
@@ -117,11 +118,25 @@ fn each_once(keys: &[PlannedKey<'_>]) -> Result<(), AssemblyFault> {
 }
 
 impl Plan<'_> {
-    /// Puts the plan to work: budgets and limits that are open already keep their counters and take the
-    /// new terms. Cannot fail, since a config that is turned down must change nothing.
-    pub(super) fn adopt(self, lasting: &Lasting, generation: u64) -> Policy {
+    /// The budgets of all keys; a team's own with each of its keys.
+    pub(super) fn budgets(&self) -> impl Iterator<Item = &BudgetSpec> {
+        self.keys.iter().flat_map(|key| &key.budgets)
+    }
+
+    /// Puts the plan to work: budgets and limits that are in force already keep their counters and take
+    /// the new terms, new ones begin with what was `spent` before, and budgets that are not in the plan
+    /// are out of force. Cannot fail, since a config that is turned down must change nothing.
+    pub(super) fn adopt(self, lasting: &Lasting, spent: &SpentBefore, generation: u64) -> Policy {
+        let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
         let Self { settings, upstreams, router, catalogue, keys } = self;
-        let listed = keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(lasting))).collect();
+        let listed: Vec<_> =
+            keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(lasting))).collect();
+        for budget in listed.iter().flat_map(|(_, _, account)| &account.budgets) {
+            if let Some(spent_before) = spent.of(budget.id()) {
+                budget.assign(spent_before, spent.now);
+            }
+        }
+        lasting.budgets.keep_only(&ids);
         Policy {
             generation,
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
