@@ -168,6 +168,10 @@ impl Running {
         if let Some(error) = status.last_error {
             tracing::error!(error, "the ledger could not be written; the journal keeps the records");
         }
+        let unwritten = self.door.journal.unwritten();
+        if unwritten > 0 {
+            tracing::error!(outcomes = unwritten, "tollgate.usage.lost: the journal could not be written");
+        }
         self.door.signals.flush_and_stop(FLUSH_AT_MOST);
     }
 }
