@@ -37,6 +37,8 @@ fn samples() -> Vec<Refusal> {
     vec![
         Refusal::ShuttingDown,
         Refusal::Overloaded,
+        Refusal::MethodNotAllowed,
+        Refusal::AmbiguousFraming("there is more than one `host`"),
         Refusal::MissingKey,
         Refusal::MalformedKey,
         Refusal::UnknownKey,
@@ -96,6 +98,15 @@ fn when(refusal: &Refusal) -> &'static str {
         Refusal::Overloaded => {
             "More than `server.max_requests` requests are at work, or no room for the body was found among \
              `server.max_body_total` within 5 s."
+        }
+        Refusal::MethodNotAllowed => {
+            "The method is `CONNECT`, `TRACE` or one that HTTP does not know, or the request is `OPTIONS *`: none \
+             of them asks a model. Methods are written in capitals."
+        }
+        Refusal::AmbiguousFraming(_) => {
+            "Two servers could disagree on where the body ends or whom the request asks: a `transfer-encoding` \
+             other than `chunked`, a `host` that is missing, double or no host, or one that differs from \
+             HTTP/2's `:authority`. The connection is closed."
         }
         Refusal::MissingKey => "The request carries no key, or an empty one.",
         Refusal::MalformedKey => {
@@ -159,6 +170,10 @@ fn remedy(refusal: &Refusal) -> &'static str {
         Refusal::Overloaded => {
             "Try again after `retry-after`. If it lasts, raise these limits as far as memory goes, or run more \
              gateways."
+        }
+        Refusal::MethodNotAllowed => "Use one of the methods in the header `allow`.",
+        Refusal::AmbiguousFraming(_) => {
+            "Look at the client, or at the proxy before Tollgate: libraries do not send such requests."
         }
         Refusal::MissingKey => "Send one in `Authorization: Bearer KEY`, `x-api-key` or `api-key`.",
         Refusal::MalformedKey => {

@@ -13,6 +13,7 @@ pub mod error_table;
 mod exchange;
 mod fill;
 mod forward;
+mod framing;
 mod headers;
 mod identify;
 pub mod policy;
@@ -43,7 +44,8 @@ pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<O
 
 async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> Result<Answer, Refusal> {
     x.enter()?;
-    if let Err(refusal) = identify::identify(x, asked.headers()) {
+    let checked = framing::check(&asked.parts);
+    if let Err(refusal) = checked.and_then(|()| identify::identify(x, asked.headers())) {
         decode::drain(&mut asked).await;
         return Err(refusal);
     }

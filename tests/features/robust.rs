@@ -135,6 +135,31 @@ fn a_request_cannot_hide_in_another_s_body() {
 }
 
 #[test]
+fn a_request_that_can_be_read_in_two_ways_is_refused_and_its_connection_closed() {
+    let upstream = Recorder::plain();
+    let gateway = start(upstream.addr, "", "");
+    let after = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
+    for head in [
+        "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
+        "host: localhost\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "host: localhost\r\ntransfer_encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "host: localhost\r\nhost: other\r\ntransfer-encoding: chunked\r\n",
+        "host: user@localhost\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\n",
+    ] {
+        let mut wire = Wire::open(gateway.data);
+        wire.write_while_open(
+            format!("POST /v1/any HTTP/1.1\r\nauthorization: Bearer {PROD}\r\n{head}\r\n0\r\n\r\n{after}")
+                .as_bytes(),
+        );
+        let answer = wire.answer();
+        assert_eq!(answer.refusal(), (400, "ambiguous_framing".into()), "{head}");
+        assert!(wire.rest().is_empty(), "{head}");
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+}
+
+#[test]
 fn a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
     let mock = mock();
     let gateway = start(mock.addr, "", "");
@@ -351,14 +376,24 @@ fn a_large_upload_passes_without_being_held() {
 fn the_gateway_is_no_tunnel_and_no_open_proxy() {
     let (upstream, other) = (Recorder::plain(), Recorder::plain());
     let gateway = start(upstream.addr, "", "");
-    let mut wire = Wire::open(gateway.data);
-    wire.write(
-        format!("CONNECT {0} HTTP/1.1\r\nhost: {0}\r\nauthorization: Bearer {PROD}\r\n\r\n", other.addr)
-            .as_bytes(),
-    );
-    let status = wire.head().status;
-    assert!((400..500).contains(&status), "{status}");
-    assert!(upstream.seen().iter().all(|seen| !seen.line.starts_with("CONNECT")), "{:?}", upstream.seen());
+    let asked = [
+        format!("CONNECT {}", other.addr),
+        "TRACE /v1/models".into(),
+        "OPTIONS *".into(),
+        "post /v1/chat/completions".into(),
+    ];
+    for asked in &asked {
+        let mut wire = Wire::open(gateway.data);
+        wire.write(
+            format!("{asked} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {PROD}\r\n\r\n", other.addr)
+                .as_bytes(),
+        );
+        let answer = wire.answer();
+        assert_eq!(answer.refusal(), (405, "method_not_allowed".into()), "{asked}");
+        assert!(answer.header("allow").is_some_and(|allowed| allowed.contains("POST")));
+    }
+    assert_eq!(gateway.rows(asked.len()).len(), asked.len());
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
     let mut wire = Wire::open(gateway.data);
     let text = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
     wire.write(text.replace("POST /", &format!("POST http://{}/", other.addr)).as_bytes());
