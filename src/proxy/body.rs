@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use super::relay::Relay;
+use super::stall;
 
 /// An answer's body.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         let this = self.get_mut();
+        stall::taken();
         let next = match this {
             Self::Ready(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Cut(bytes) => {
@@ -61,6 +63,9 @@ impl Body for Outgoing {
             *this = Self::Broken;
             cx.waker().wake_by_ref();
             return Poll::Pending;
+        }
+        if matches!(next, Poll::Ready(Some(_))) {
+            stall::handed_out();
         }
         next
     }

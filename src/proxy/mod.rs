@@ -22,12 +22,14 @@ mod relay;
 mod report;
 mod request;
 mod settle;
+mod stall;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use body::Outgoing;
 pub use policy::{Account, Bounds, Door, Policy, Station};
+pub use stall::give_up_stalled;
 
 use error::Refusal;
 use exchange::Exchange;

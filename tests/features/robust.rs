@@ -61,6 +61,22 @@ fn a_client_that_is_idle_between_requests_is_let_go() {
     assert!(wire.rest().is_empty());
 }
 
+/// More than the system keeps for a client that does not read.
+const LARGE: usize = 32 << 20;
+
+#[test]
+fn a_client_that_stops_reading_is_let_go() {
+    let upstream = Recorder::start(|_| json_answer(200, "", &"x".repeat(LARGE)));
+    let gateway = start(upstream.addr, "write_timeout: 300ms", "");
+    let mut wire = Wire::open(gateway.data);
+    wire.write(&Ask::get("/v1/files/large/content").bearer(PROD).bytes());
+    assert_eq!(wire.head().status, 200);
+    assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+    until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+    // what the system had taken for it is all it gets
+    assert!(wire.rest().len() < LARGE);
+}
+
 #[test]
 fn a_client_that_breaks_off_its_upload_leaves_one_record() {
     let mock = mock();

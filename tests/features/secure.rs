@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{COMPLETION, Gateway, PROD, Setup, Wire, chat, mock, until};
+use crate::support::{COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, until};
 
 const TEAM: &str = "teams: { search: { keys: [{ name: prod, key: \"${KEY_PROD}\" }] } }\n";
 
@@ -115,6 +115,37 @@ fn a_reset_http2_stream_is_a_cancelled_request() {
     outcomes.sort_unstable();
     assert_eq!(outcomes, ["cancelled", "completed"]);
     until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+}
+
+#[test]
+fn a_client_that_takes_no_more_of_one_stream_loses_that_stream() {
+    let upstream = Recorder::start(|seen| match seen.line.contains("/files/") {
+        true => json_answer(200, "", &"x".repeat(32 << 20)),
+        false => json_answer(200, "", COMPLETION),
+    });
+    let gateway = Gateway::start(&format!(
+        "server: {{ write_timeout: 300ms }}\nupstreams: {{ up: {{ base_url: \"http://{}/v1\" }} }}\n{TEAM}",
+        upstream.addr
+    ));
+    let addr = gateway.data;
+    run(async {
+        let mut sender = http2_over(TcpStream::connect(addr).await.unwrap()).await;
+        let ask = Request::get("http://localhost/v1/files/large/content")
+            .header("authorization", format!("Bearer {PROD}"))
+            .body(Full::default())
+            .unwrap();
+        let untaken = sender.send_request(ask).await.unwrap();
+        // the connection is read all the while, and answers pings
+        let gateway = tokio::task::spawn_blocking(move || {
+            assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+            gateway
+        });
+        let gateway = gateway.await.unwrap();
+        assert!(untaken.into_body().collect().await.is_err());
+        let (status, ..) = read(sender.send_request(post(false, "gpt-4o")).await.unwrap()).await;
+        assert_eq!(status, 200);
+        drop(gateway);
+    });
 }
 
 fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&[u8]]) -> TlsConnector {
