@@ -134,6 +134,12 @@ impl Clock {
     }
 }
 
+/// A duration in whole microseconds, as the ledger keeps them.
+#[must_use]
+pub fn micros(of: Duration) -> u64 {
+    u64::try_from(of.as_micros()).unwrap_or(u64::MAX)
+}
+
 fn nanos(of: Duration) -> i64 {
     i64::try_from(of.as_nanos()).unwrap_or(i64::MAX)
 }

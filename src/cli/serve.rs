@@ -1,10 +1,11 @@
 //! `tollgate serve`: runs the gateway until it is told to stop.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::out::{Exit, note};
 use super::place::{ConfigArg, load};
-use crate::app::{self, Running};
+use crate::app;
 use crate::config::watch;
 
 /// Run the gateway.
@@ -32,6 +33,13 @@ pub fn run(args: &ServeArgs) -> Exit {
     if loaded.settings.open {
         note("warning: `open: true`: everyone on this machine may spend; for local development only");
     }
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(fault) => {
+            note(&format!("tollgate cannot wait for signals: {fault}"));
+            return Exit::Failed;
+        }
+    };
     let running = match app::start(&loaded.settings, path.clone(), &loaded.fingerprint) {
         Ok(running) => running,
         Err(fault) => {
@@ -39,56 +47,59 @@ pub fn run(args: &ServeArgs) -> Exit {
             return Exit::Failed;
         }
     };
-    note(&format!(
-        "tollgate {} listens on {}, admin on {}",
-        env!("CARGO_PKG_VERSION"),
-        running.data,
-        running.admin
-    ));
     let reloader = running.reloader();
     // a watcher that cannot start leaves SIGHUP, which always works
     let watched = watch::watch(path, move || reloader.reload());
     if let Err(fault) = &watched {
         note(&format!("the config file is not watched ({fault}); send SIGHUP to reload"));
     }
-    let waited = wait(&running);
+    // a change between the first load and the watch is not told by anyone
+    running.reload();
+    note(&format!(
+        "tollgate {} listens on {}, admin on {}",
+        env!("CARGO_PKG_VERSION"),
+        running.data,
+        running.admin
+    ));
+    signals.wait(|| running.reload());
+    note("stopping: no new requests, the ones at work may finish; again to stop at once");
+    std::thread::spawn(second_signal_ends);
     drop(watched);
     running.stop();
-    waited
+    Exit::Ok
 }
 
-/// Waits for a stop signal; reloads on SIGHUP meanwhile. A second stop signal ends the process at once.
-fn wait(running: &Running) -> Exit {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(fault) => {
-            note(&format!("tollgate cannot wait for signals: {fault}"));
-            return Exit::Failed;
-        }
-    };
-    let waited = runtime.block_on(async {
-        let mut hangup = signal(SignalKind::hangup())?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        loop {
-            tokio::select! {
-                _ = hangup.recv() => running.reload(),
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+/// The signals that are heeded, from before anyone is told that the gateway runs.
+struct Signals {
+    runtime: Runtime,
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let heeded = runtime.enter();
+        let hangup = signal(SignalKind::hangup())?;
+        let terminate = signal(SignalKind::terminate())?;
+        let interrupt = signal(SignalKind::interrupt())?;
+        drop(heeded);
+        Ok(Self { runtime, hangup, terminate, interrupt })
+    }
+
+    /// Waits for a stop signal; calls `on_hangup` at each SIGHUP meanwhile.
+    fn wait(&mut self, on_hangup: impl Fn()) {
+        let Self { runtime, hangup, terminate, interrupt } = self;
+        runtime.block_on(async {
+            loop {
+                tokio::select! {
+                    _ = hangup.recv() => on_hangup(),
+                    _ = terminate.recv() => break,
+                    _ = interrupt.recv() => break,
+                }
             }
-        }
-        std::io::Result::Ok(())
-    });
-    match waited {
-        Ok(()) => {
-            note("stopping: no new requests, the ones at work may finish; again to stop at once");
-            std::thread::spawn(second_signal_ends);
-            Exit::Ok
-        }
-        Err(fault) => {
-            note(&format!("signals cannot be received: {fault}"));
-            Exit::Failed
-        }
+        });
     }
 }
 

@@ -12,7 +12,7 @@ use crate::base::id::RequestId;
 use crate::budget;
 use crate::dialect::error::{self as shape, ErrorShape};
 use crate::dialect::path::Dialect;
-use crate::limits::{LimitHit, LimitKind};
+use crate::limits::LimitHit;
 use crate::store::record::Outcome;
 use crate::telemetry::words::Rejection;
 use crate::upstream::client::SendFault;
@@ -40,6 +40,8 @@ pub enum Refusal {
     UnmeteredPath,
     /// The request cannot be read.
     BadRequest(String),
+    /// One of our own headers cannot be read.
+    BadHeader(String),
     /// The body is larger than `server.max_body`.
     BodyTooLarge(u64),
     /// The body did not arrive in time.
@@ -50,8 +52,10 @@ pub enum Refusal {
     Budget(Box<budget::Refusal>),
     /// A rate limit holds.
     RateLimit(LimitHit),
-    /// Too many requests at work, or too many bytes in memory.
+    /// Too many requests at work.
     Overloaded,
+    /// Too many bytes of request bodies in memory.
+    MemoryFull,
     /// The process is stopping.
     ShuttingDown,
     /// The journal cannot be written: nothing may be spent that could not be recorded.
@@ -94,6 +98,7 @@ impl Refusal {
             Self::ModelUnpriced(_) => (S::FORBIDDEN, "model_unpriced", DENIED, R::ForbiddenModel),
             Self::UnmeteredPath => (S::FORBIDDEN, "unmetered_path", DENIED, R::InvalidRequest),
             Self::BadRequest(_) => (S::BAD_REQUEST, "invalid_body", BAD, R::InvalidRequest),
+            Self::BadHeader(_) => (S::BAD_REQUEST, "invalid_header", BAD, R::InvalidRequest),
             Self::BodyTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "request_too_large", BAD, R::RequestTooLarge),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, "body_timeout", BAD, R::InvalidRequest),
             Self::UnsupportedEncoding => {
@@ -102,6 +107,7 @@ impl Refusal {
             Self::Budget(_) => (S::PAYMENT_REQUIRED, QUOTA, QUOTA, R::BudgetExceeded),
             Self::RateLimit(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded", LIMITED, R::RateLimited),
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", OURS, R::Overloaded),
+            Self::MemoryFull => (S::SERVICE_UNAVAILABLE, "memory_full", OURS, R::Overloaded),
             Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down", OURS, R::ShuttingDown),
             Self::LedgerUnavailable => (S::SERVICE_UNAVAILABLE, "ledger_unavailable", OURS, R::Overloaded),
             Self::NoUpstream => (S::NOT_FOUND, "no_upstream", BAD, R::ModelNotFound),
@@ -141,6 +147,7 @@ impl Refusal {
                 "this path cannot be metered and the key has a budget (`unmetered: refuse`)".into()
             }
             Self::BadRequest(message) => format!("the request body cannot be read: {message}"),
+            Self::BadHeader(message) => format!("a header of the request cannot be read: {message}"),
             Self::BodyTooLarge(limit) => {
                 format!("the request body is larger than {limit} bytes (`server.max_body`)")
             }
@@ -149,8 +156,11 @@ impl Refusal {
                 "the request body's content-encoding cannot be read here; send it unencoded".into()
             }
             Self::Budget(refusal) => refusal.to_string(),
-            Self::RateLimit(hit) => rate_limit_message(hit),
+            Self::RateLimit(hit) => hit.to_string(),
             Self::Overloaded => "too many requests at once (`server.max_requests`); try again".into(),
+            Self::MemoryFull => {
+                "too many request bodies in memory at once (`server.max_body_total`); try again".into()
+            }
             Self::ShuttingDown => "this gateway is stopping; try again".into(),
             Self::LedgerUnavailable => {
                 "the journal cannot be written, so nothing may be spent; see the gateway's log".into()
@@ -163,9 +173,20 @@ impl Refusal {
     /// When trying again can help, and how long to wait. Always below 60 s: some SDKs sleep as told.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::RateLimit(hit) => Some(hit.retry_after),
-            Self::Overloaded | Self::ShuttingDown | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
+            Self::RateLimit(hit) => hit.satisfiable.then_some(hit.retry_after),
+            Self::Overloaded | Self::MemoryFull | Self::ShuttingDown | Self::LedgerUnavailable => {
+                Some(Duration::from_secs(1))
+            }
             _ => None,
+        }
+    }
+
+    /// Whether the same request can never pass as things are: SDKs must not try again.
+    fn is_final(&self) -> bool {
+        match self {
+            Self::Budget(_) => true,
+            Self::RateLimit(hit) => !hit.satisfiable,
+            _ => false,
         }
     }
 
@@ -186,7 +207,7 @@ impl Refusal {
             let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
             headers.insert(header::RETRY_AFTER, HeaderValue::from(secs.clamp(1, 59)));
         }
-        if matches!(self, Self::Budget(_)) {
+        if self.is_final() {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         match self {
@@ -230,16 +251,6 @@ fn budget_fields(refusal: &budget::Refusal) -> Vec<(&'static str, Value)> {
         ("limit", amount(refusal.limit)),
         ("resets_at", resets_at.map_or(Value::Null, |at| Value::from(at.to_string()))),
     ]
-}
-
-fn rate_limit_message(hit: &LimitHit) -> String {
-    let what = match hit.kind {
-        LimitKind::Requests => "requests per minute",
-        LimitKind::Tokens => "tokens per minute",
-        LimitKind::Concurrent => "requests at once",
-    };
-    let wait = hit.retry_after.as_secs_f64();
-    format!("rate limit of {} reached: {} {what}; try again in {wait:.1} s", hit.scope, hit.limit)
 }
 
 /// Caller's text in an error: at most 64 characters, escaped (FAULTS 4.18).

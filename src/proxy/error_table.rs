@@ -37,6 +37,7 @@ fn samples() -> Vec<Refusal> {
     vec![
         Refusal::ShuttingDown,
         Refusal::Overloaded,
+        Refusal::MemoryFull,
         Refusal::MethodNotAllowed,
         Refusal::AmbiguousFraming("there is more than one `host`"),
         Refusal::MissingKey,
@@ -47,6 +48,9 @@ fn samples() -> Vec<Refusal> {
         Refusal::BodyTimeout,
         Refusal::UnsupportedEncoding,
         Refusal::BadRequest("expected value at line 1 column 1".into()),
+        Refusal::BadHeader(
+            "`forever` in x-tollgate-cache is none of `no-store`, `refresh`, `ttl=60s`".into(),
+        ),
         Refusal::NoUpstream,
         Refusal::ModelNotAllowed("gpt-4o".into()),
         Refusal::UnmeteredPath,
@@ -95,9 +99,9 @@ fn when(refusal: &Refusal) -> &'static str {
             "The process was told to stop and takes no new requests; those at work may finish within \
              `server.shutdown_grace`."
         }
-        Refusal::Overloaded => {
-            "More than `server.max_requests` requests are at work, or no room for the body was found among \
-             `server.max_body_total` within 5 s."
+        Refusal::Overloaded => "More than `server.max_requests` requests are at work.",
+        Refusal::MemoryFull => {
+            "No room for the body was found among the bodies in memory (`server.max_body_total`) within 5 s."
         }
         Refusal::MethodNotAllowed => {
             "The method is `CONNECT`, `TRACE` or one that HTTP does not know, or the request is `OPTIONS *`: none \
@@ -122,6 +126,9 @@ fn when(refusal: &Refusal) -> &'static str {
         Refusal::UnsupportedEncoding => {
             "The body's `content-encoding` is none that Tollgate reads (gzip, deflate, br, zstd), or its bytes \
              do not fit it."
+        }
+        Refusal::BadHeader(_) => {
+            "One of Tollgate's own request headers (docs/HEADERS.md) has a value it cannot have."
         }
         Refusal::BadRequest(_) => {
             "The body of a known path is no JSON object where one is due, it broke off, or `x-tollgate-cache` \
@@ -167,8 +174,8 @@ fn remedy(refusal: &Refusal) -> &'static str {
         Refusal::ShuttingDown => {
             "Try again. A load balancer that watches `/readyz` asks another gateway by then."
         }
-        Refusal::Overloaded => {
-            "Try again after `retry-after`. If it lasts, raise these limits as far as memory goes, or run more \
+        Refusal::Overloaded | Refusal::MemoryFull => {
+            "Try again after `retry-after`. If it lasts, raise the limit as far as memory goes, or run more \
              gateways."
         }
         Refusal::MethodNotAllowed => "Use one of the methods in the header `allow`.",
@@ -188,7 +195,9 @@ fn remedy(refusal: &Refusal) -> &'static str {
         }
         Refusal::BodyTimeout => "Try again; look for a slow or broken network between client and gateway.",
         Refusal::UnsupportedEncoding => "Send the body unencoded.",
-        Refusal::BadRequest(_) => "Mend the request; the message says what is wrong with it.",
+        Refusal::BadRequest(_) | Refusal::BadHeader(_) => {
+            "Mend the request; the message says what is wrong with it."
+        }
         Refusal::NoUpstream => "Leave the header out, or check `upstreams` and `routes`.",
         Refusal::ModelNotAllowed(_) => "Ask for another model, or add this one to `models`.",
         Refusal::UnmeteredPath => {
@@ -258,7 +267,7 @@ fn answer(refusal: &Refusal, dialect: Dialect) -> (StatusCode, HeaderMap, bytes:
     refusal.answer(dialect, RequestId::from_u128(EXAMPLE_ID))
 }
 
-/// `req_01KBP5ZS00` and so on: an id of the example's time.
+/// An id of the example's time.
 const EXAMPLE_ID: u128 = (1_793_620_800_000 << 80) | 0x1234_5678_9abc_def0;
 
 fn anthropic_type(refusal: &Refusal) -> String {

@@ -135,7 +135,8 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(books) = self.books.take() {
-            settle::settle(books, End::cancelled());
+            let end = if std::thread::panicking() { End::panicked() } else { End::cancelled() };
+            settle::settle(books, end);
         }
     }
 }

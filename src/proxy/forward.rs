@@ -1,8 +1,11 @@
 //! Sixth step: ask the upstreams, one target after the other, until one answers. Before the first byte
 //! of an answer went out, a failure may be mended by the next target; after it, never.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
@@ -10,9 +13,11 @@ use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
 use super::relay::{Answer, AnswerBody, Live};
-use super::request::{ReadRequest, RequestBody};
+use super::request::ReadRequest;
+use crate::base::clock::{Tick, micros};
 use crate::dialect::splice::{Edit, apply, ask_for_usage, rename_model};
 use crate::dialect::unask::Unask;
+use crate::ledger::journal::{JournalFault, Ticket};
 use crate::routing::retry::{AttemptEnd, tries_next};
 use crate::routing::router::Target;
 use crate::signals::{Active, Attempt};
@@ -29,26 +34,25 @@ pub(super) async fn forward(
     mut request: ReadRequest,
     client: &Client,
 ) -> Result<Answer, Refusal> {
-    write_intent(x, &request).await?;
+    let ticket = write_intent(x, &request)?;
     let targets = std::mem::take(&mut request.targets);
-    let mut passing = match std::mem::replace(&mut request.body, RequestBody::Whole(Bytes::new())) {
-        RequestBody::Passing(body) => Some(body),
-        whole @ RequestBody::Whole(_) => {
-            request.body = whole;
-            None
-        }
-    };
+    let mut passing = request.take_passing();
     let can_repeat = passing.is_none();
     for (place, target) in targets.iter().enumerate() {
         let is_last = place + 1 == targets.len() || !can_repeat;
-        let ask = Ask::prepare(x, &request, target, place);
-        x.attempts.push(ask.begin());
-        x.record.attempts = ask.number;
-        let active = x.door.signals.attempt_started(&ask.upstream.name);
-        let answered = ask.send(x, &request, passing.take(), client).await;
-        ask.note(x, &answered);
-        if is_last || !tries_next(end_of(&answered)) {
-            return ask.conclude(x, answered, active).await;
+        let mut ask = Ask::prepare(x, &request, target)?;
+        let mut sent = ask.send(x, &request, passing.take(), client).await;
+        if ask.asks_usage.is_some() && sent.is_bad_request() {
+            ask = ask.without_usage(x);
+            sent = ask.send(x, &request, None, client).await;
+            if sent.is_success() {
+                ask.upstream.note_usage_refused(&ask.model);
+            }
+        }
+        if is_last || !tries_next(sent.end()) {
+            // an fsync, where one is asked for, has overlapped the upstream's time to the first byte
+            x.door.journal.durable(ticket).await.map_err(|fault| unrecorded(&fault))?;
+            return ask.conclude(x, &request, sent).await;
         }
         tracing::debug!(upstream = ask.upstream.name, "trying the next target");
     }
@@ -56,7 +60,7 @@ pub(super) async fn forward(
 }
 
 /// The intent reaches the journal before any upstream is asked: what cannot be recorded is not spent.
-async fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refusal> {
+fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<Ticket, Refusal> {
     x.record.overhead_us = micros(x.tick().since(x.began));
     if let Some(target) = request.targets.first() {
         x.record.upstream = x.policy.upstreams[target.upstream].name.clone();
@@ -66,95 +70,112 @@ async fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<(), Ref
         // so that an intent whose end nobody sees is charged by a named catalogue
         x.record.catalogue = x.policy.catalogue.version().into();
     }
-    let refuse = |fault| {
-        tracing::error!(%fault, "the journal refused an intent; requests are turned away");
-        Refusal::LedgerUnavailable
-    };
-    let ticket = x.door.journal.intend(&x.record).map_err(refuse)?;
-    x.door.journal.durable(ticket).await.map_err(refuse)
+    x.door.journal.intend(&x.record).map_err(|fault| unrecorded(&fault))
 }
 
-fn micros(of: std::time::Duration) -> u64 {
-    u64::try_from(of.as_micros()).unwrap_or(u64::MAX)
+fn unrecorded(fault: &JournalFault) -> Refusal {
+    tracing::error!(%fault, "the journal refused an intent; requests are turned away");
+    Refusal::LedgerUnavailable
 }
 
 /// One target being asked.
 struct Ask {
-    upstream: std::sync::Arc<Upstream>,
+    upstream: Arc<Upstream>,
     model: String,
     renames: bool,
     asks_usage: Option<Edit>,
-    number: u32,
     reason: AttemptReason,
     span_id: u64,
-    started: crate::base::clock::Timestamp,
-    began: crate::base::clock::Tick,
 }
 
-type Answered = Result<Response<Incoming>, SendFault>;
+/// What came of it: an answer's head, or the reason why there is none; and the attempt's place among
+/// those under way.
+struct Sent {
+    answered: Result<Response<Incoming>, SendFault>,
+    active: Active,
+}
+
+impl Sent {
+    fn status(&self) -> Option<StatusCode> {
+        self.answered.as_ref().ok().map(Response::status)
+    }
+
+    fn is_bad_request(&self) -> bool {
+        self.status() == Some(StatusCode::BAD_REQUEST)
+    }
+
+    fn is_success(&self) -> bool {
+        self.status().is_some_and(|status| status.is_success())
+    }
+
+    fn end(&self) -> AttemptEnd {
+        match &self.answered {
+            Ok(answer) => AttemptEnd::Answered(answer.status().as_u16()),
+            Err(SendFault::RequestBody) => AttemptEnd::BodyBroken,
+            Err(fault) if fault.is_connect() => AttemptEnd::NotConnected,
+            Err(_) => AttemptEnd::NoAnswer,
+        }
+    }
+}
 
 impl Ask {
-    fn prepare(x: &Exchange, request: &ReadRequest, target: &Target, place: usize) -> Self {
+    fn prepare(x: &Exchange, request: &ReadRequest, target: &Target) -> Result<Self, Refusal> {
         let upstream = x.policy.upstreams[target.upstream].clone();
-        let asked_for = &x.record.model;
-        let model = target.model.clone().unwrap_or_else(|| asked_for.clone());
+        let model = target.model.clone().unwrap_or_else(|| x.record.model.clone());
+        // what the body names, where the upstream goes by the body; a deployment in the path may differ
+        let named = request.facts.model.as_deref();
+        let by_path = address::keeps_deployment(&upstream, &x.endpoint);
+        let renames = !by_path && named.is_some_and(|named| named != model);
+        if renames && !(request.can_splice && request.facts.model_at.is_some()) {
+            return Err(Refusal::UnsupportedEncoding);
+        }
         let may_ask = request.can_splice
             && upstream.stream_usage == StreamUsage::Ask
             && !upstream.refuses_usage(&model)
             && request.facts.stream;
-        let asks_usage = request
-            .whole()
-            .filter(|_| may_ask)
-            .and_then(|body| ask_for_usage(&x.endpoint, &request.facts, body));
-        Self {
-            renames: target.model.as_ref().is_some_and(|model| model != asked_for),
-            asks_usage,
-            number: u32::try_from(place + 1).unwrap_or(u32::MAX),
-            reason: if place == 0 { AttemptReason::Initial } else { AttemptReason::Failover },
-            span_id: new_span_id(&x.door.chance),
-            started: x.now(),
-            began: x.tick(),
-            upstream,
-            model,
-        }
+        let body = request.whole().filter(|_| may_ask);
+        let asks_usage = body.and_then(|body| ask_for_usage(&x.endpoint, &request.facts, body));
+        let reason = if x.attempts.is_empty() { AttemptReason::Initial } else { AttemptReason::Failover };
+        Ok(Self { upstream, model, renames, asks_usage, reason, span_id: new_span_id(&x.door.chance) })
     }
 
-    /// Sends the request; an upstream that answers 400 to the added usage option is asked once more
-    /// without it, and remembered.
+    /// The same target, asked as the client asked.
+    fn without_usage(self, x: &Exchange) -> Self {
+        let span_id = new_span_id(&x.door.chance);
+        Self { asks_usage: None, reason: AttemptReason::Retry, span_id, ..self }
+    }
+
+    /// Sends the request once. The attempt stands in the books before anything is sent, so that a client
+    /// who leaves now still leaves a request that an upstream may have worked on.
     async fn send(
         &self,
         x: &mut Exchange,
         request: &ReadRequest,
         passing: Option<Incoming>,
         client: &Client,
-    ) -> Answered {
-        let (body, asked_usage) = match passing {
-            Some(body) => (Either::Right(body), false),
-            None => (Either::Left(Full::new(self.body(request, true))), self.asks_usage.is_some()),
+    ) -> Sent {
+        let began = x.tick();
+        let attempt = self.begin(x);
+        x.record.attempts = attempt.number;
+        x.attempts.push(attempt);
+        let active = x.door.signals.attempt_started(&self.upstream.name);
+        let body = match passing {
+            Some(body) => Either::Right(body),
+            None => Either::Left(Full::new(self.body(request))),
         };
-        let first = client.send(&self.upstream, self.compose(x, request, body, asked_usage)?).await;
-        if !asked_usage || !matches!(&first, Ok(answer) if answer.status() == StatusCode::BAD_REQUEST) {
-            return first;
-        }
-        let plain = Either::Left(Full::new(self.body(request, false)));
-        let second = client.send(&self.upstream, self.compose(x, request, plain, false)?).await;
-        if matches!(&second, Ok(answer) if answer.status().is_success()) {
-            self.upstream.note_usage_refused(&self.model);
-        }
-        second
+        let answered = match self.compose(x, request, body) {
+            Ok(composed) => client.send(&self.upstream, composed).await,
+            Err(fault) => Err(fault),
+        };
+        self.note(x, &answered, began);
+        Sent { answered, active }
     }
 
     /// The body to send: the client's bytes, with at most two places spliced.
-    fn body(&self, request: &ReadRequest, with_usage: bool) -> Bytes {
+    fn body(&self, request: &ReadRequest) -> Bytes {
         let Some(body) = request.whole() else { return Bytes::new() };
-        let mut edits = Vec::new();
-        if self.renames && request.can_splice {
-            edits.extend(rename_model(&request.facts, &self.model));
-        }
-        if with_usage {
-            edits.extend(self.asks_usage.clone());
-        }
-        apply(body, edits)
+        let renamed = if self.renames { rename_model(&request.facts, &self.model) } else { None };
+        apply(body, renamed.into_iter().chain(self.asks_usage.clone()).collect())
     }
 
     fn compose(
@@ -162,7 +183,6 @@ impl Ask {
         x: &Exchange,
         request: &ReadRequest,
         body: OutBody,
-        asks_usage: bool,
     ) -> Result<Request<OutBody>, SendFault> {
         let uri = address::resolve(
             &self.upstream,
@@ -171,12 +191,12 @@ impl Ask {
             request.query.as_deref(),
             &self.model,
         )
-        .map_err(|_| SendFault::RequestBody)?;
+        .map_err(|_| SendFault::Unaddressable)?;
         let mut composed = Request::new(body);
         *composed.method_mut() = request.method.clone();
         *composed.uri_mut() = uri;
         let mut sent = headers::to_upstream(&request.headers);
-        if asks_usage && sent.contains_key(header::ACCEPT_ENCODING) {
+        if self.asks_usage.is_some() && sent.contains_key(header::ACCEPT_ENCODING) {
             // what we add must be taken out again, which compressed bytes do not allow (docs/adr/0004)
             sent.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));
         }
@@ -190,21 +210,18 @@ impl Ask {
             sent.insert("anthropic-version", header::HeaderValue::from_static(ANTHROPIC_VERSION));
         }
         if self.upstream.propagate_trace {
-            headers::set(
-                &mut sent,
-                "traceparent",
-                &x.trace.traceparent(self.span_id, x.door.signals.sampled(&x.trace)),
-            );
+            let parent = x.trace.traceparent(self.span_id, x.door.signals.sampled(&x.trace));
+            headers::continue_trace(&mut sent, &request.headers, &x.trace, &parent);
         }
         *composed.headers_mut() = sent;
         Ok(composed)
     }
 
-    /// The attempt as it begins. It stands in the books before anything is sent, so that a client who
-    /// leaves now still leaves a request that an upstream may have worked on.
-    fn begin(&self) -> Attempt {
+    /// The attempt as it begins; what is left as `cancelled` was never answered.
+    fn begin(&self, x: &Exchange) -> Attempt {
+        let started = x.now();
         Attempt {
-            number: self.number,
+            number: u32::try_from(x.attempts.len() + 1).unwrap_or(u32::MAX),
             reason: self.reason,
             upstream: self.upstream.name.clone(),
             provider: self.upstream.provider().into(),
@@ -212,8 +229,8 @@ impl Ask {
             port: self.upstream.port(),
             model_sent: self.model.clone(),
             span_id: self.span_id,
-            started: self.started,
-            ended: self.started,
+            started,
+            ended: started,
             first_byte_us: None,
             status: None,
             error_type: None,
@@ -222,8 +239,8 @@ impl Ask {
     }
 
     /// Notes how the attempt went, as far as its answer's head tells.
-    fn note(&self, x: &mut Exchange, answered: &Answered) {
-        let (now, first_byte) = (x.now(), micros(x.tick().since(self.began)));
+    fn note(&self, x: &mut Exchange, answered: &Result<Response<Incoming>, SendFault>, began: Tick) {
+        let (now, first_byte) = (x.now(), micros(x.tick().since(began)));
         let Some(attempt) = x.attempts.last_mut() else { return };
         attempt.ended = now;
         match answered {
@@ -242,34 +259,35 @@ impl Ask {
     }
 
     /// The answer that the client will get.
-    async fn conclude(self, x: &mut Exchange, answered: Answered, active: Active) -> Result<Answer, Refusal> {
+    async fn conclude(self, x: &mut Exchange, request: &ReadRequest, sent: Sent) -> Result<Answer, Refusal> {
         x.record.upstream.clone_from(&self.upstream.name);
         x.record.upstream_model.clone_from(&self.model);
-        let answer = answered.map_err(Refusal::Unreachable)?;
-        let (parts, incoming) = answer.into_parts();
+        let (parts, incoming) = sent.answered.map_err(Refusal::Unreachable)?.into_parts();
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            // nobody asked for it: `upgrade` is not forwarded
+            return Err(Refusal::Unreachable(SendFault::InvalidResponse));
+        }
         let is_stream = is_event_stream(&parts.headers);
         // the answer shows what was asked for only if it is a stream of events that we asked into
         let unask = (self.asks_usage.is_some() && is_stream && !is_encoded(&parts.headers)).then(Unask::new);
-        let live = Live { incoming, unask, idle_timeout: self.upstream.idle_timeout, active };
-        let headers = headers::to_client(&parts.headers, live.unask.is_some());
+        let has_no_body = incoming.is_end_stream();
+        let is_framed = has_no_body || incoming.size_hint().exact().is_some();
+        let headers = headers::to_client(&parts.headers, is_framed && unask.is_none());
         x.record.stream = is_stream;
-        let body =
-            if is_stream { AnswerBody::Live(live) } else { live.gather_if_small(&parts.headers).await };
+        let live = Live { incoming, unask, idle_timeout: self.upstream.idle_timeout, active: sent.active };
+        let body = if has_no_body || request.method == Method::HEAD {
+            AnswerBody::Whole(Bytes::new())
+        } else if is_stream {
+            AnswerBody::Live(live)
+        } else {
+            live.gather_if_small(&parts.headers).await
+        };
         Ok(Answer { status: parts.status, headers, body })
     }
 }
 
 /// The version that first had all fields we read; official clients always send their own.
 const ANTHROPIC_VERSION: &str = "2023-06-01";
-
-fn end_of(answered: &Answered) -> AttemptEnd {
-    match answered {
-        Ok(answer) => AttemptEnd::Answered(answer.status().as_u16()),
-        Err(SendFault::RequestBody) => AttemptEnd::BodyBroken,
-        Err(fault) if fault.is_connect() => AttemptEnd::NotConnected,
-        Err(_) => AttemptEnd::NoAnswer,
-    }
-}
 
 fn is_event_stream(headers: &http::HeaderMap) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -76,7 +76,7 @@ pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
     TraceContext::parse(values("traceparent"), values("tracestate"))
 }
 
-/// The upstream the client asked for, and what it wishes of the cache.
+/// The upstream the client asked for.
 pub(super) fn wanted_upstream(headers: &HeaderMap) -> Option<&str> {
     headers.get("x-tollgate-upstream").and_then(|value| value.to_str().ok()).map(str::trim)
 }
@@ -104,19 +104,31 @@ pub(super) fn to_upstream(from: &HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Response headers as the client gets them: without hop-by-hop headers. Order and values stay.
-pub(super) fn to_client(from: &HeaderMap, body_is_changed: bool) -> HeaderMap {
+/// Response headers as the client gets them: without hop-by-hop headers. Order and values stay. A length
+/// stays only if the body is framed by it: beside `transfer-encoding` it would cut the body short.
+pub(super) fn to_client(from: &HeaderMap, keeps_length: bool) -> HeaderMap {
     let nominated = nominated(from);
     let mut kept = HeaderMap::with_capacity(from.len() + 8);
     for (name, value) in from {
         let dropped = is_hop_by_hop(name)
             || nominated.iter().any(|nominee| nominee == name.as_str())
-            || (body_is_changed && name == header::CONTENT_LENGTH);
+            || (!keeps_length && name == header::CONTENT_LENGTH);
         if !dropped {
             kept.append(name.clone(), value.clone());
         }
     }
     kept
+}
+
+/// The trace as the upstream continues it: our attempt is the parent; vendors' state and baggage go on.
+pub(super) fn continue_trace(sent: &mut HeaderMap, from: &HeaderMap, trace: &TraceContext, parent: &str) {
+    set(sent, "traceparent", parent);
+    if let Some(state) = trace.tracestate.as_deref().filter(|state| !state.is_empty()) {
+        set(sent, "tracestate", state);
+    }
+    for baggage in from.get_all("baggage") {
+        sent.append("baggage", baggage.clone());
+    }
 }
 
 /// A header value from text that we made; text that cannot be one is left out.
@@ -158,8 +170,8 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
     NAMES.contains(&name.as_str())
 }
 
-/// Names listed in `Connection`, less those that carry the request itself: a client cannot make us
-/// drop its own framing or identity by naming it (FAULTS H8).
+/// Names listed in `Connection`. Framing and identity do not depend on them: the body is framed anew, and
+/// the caller was identified before (FAULTS H8).
 fn nominated(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
@@ -220,7 +232,7 @@ mod tests {
 
     #[test]
     fn answer_headers_keep_their_order_and_values() {
-        let kept = to_client(&map(&[("b", "2"), ("connection", "close"), ("a", "1"), ("b", "3")]), false);
+        let kept = to_client(&map(&[("b", "2"), ("connection", "close"), ("a", "1"), ("b", "3")]), true);
         let pairs: Vec<_> = kept.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
         assert_eq!(pairs, [("b", "2"), ("b", "3"), ("a", "1")]);
     }

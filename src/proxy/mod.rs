@@ -16,6 +16,8 @@ mod forward;
 mod framing;
 mod headers;
 mod identify;
+mod intake;
+mod need;
 pub mod policy;
 mod recall;
 mod relay;
@@ -48,7 +50,7 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
     x.enter()?;
     let checked = framing::check(&asked.parts);
     if let Err(refusal) = checked.and_then(|()| identify::identify(x, asked.headers())) {
-        decode::drain(&mut asked).await;
+        intake::drain(&mut asked).await;
         return Err(refusal);
     }
     let request = decode::decode(x, asked).await?;

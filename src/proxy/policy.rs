@@ -122,11 +122,16 @@ impl Policy {
             targets: vec![Target { upstream, model: None }],
             cache_ttl: None,
         };
+        let mut routed = self.router.plan(model, dice);
         if let Some(wanted) = wanted {
             let named = self.upstreams.iter().position(|upstream| upstream.name == wanted);
-            return named.map_or(Plan::default(), only);
+            if routed.targets.is_empty() {
+                return named.map_or(Plan::default(), only);
+            }
+            // a choice among the route's targets: nobody gets past a route by naming an upstream
+            routed.targets.retain(|target| Some(target.upstream) == named);
+            return routed;
         }
-        let routed = self.router.plan(model, dice);
         if !routed.targets.is_empty() || self.upstreams.is_empty() {
             return routed;
         }

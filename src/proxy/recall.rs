@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::fill::Fill;
+use super::headers;
 use super::relay::{Answer, AnswerBody};
 use super::request::ReadRequest;
 use crate::cache::{self, CacheKey, Filling, KeyParts, Lookup, Tenant, Wish};
@@ -48,37 +49,36 @@ pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Op
 fn wish_of(headers: &HeaderMap) -> Result<Wish, Refusal> {
     let Some(value) = headers.get("x-tollgate-cache") else { return Ok(Wish::default()) };
     let text = value.to_str().unwrap_or("?");
-    Wish::parse(text).map_err(|fault| Refusal::BadRequest(fault.to_string()))
+    Wish::parse(text).map_err(|fault| Refusal::BadHeader(fault.to_string()))
 }
 
 /// Hashing a larger body would hold up the worker.
 const LARGEST_HASHED_INLINE: usize = 256 << 10;
 
-/// Request headers that change what an upstream answers, or how it is encoded.
-const KEY_HEADERS: [&str; 9] = [
-    "accept",
-    "accept-encoding",
-    "content-encoding",
-    "content-type",
-    "anthropic-beta",
-    "anthropic-version",
-    "openai-beta",
-    "openai-organization",
-    "openai-project",
-];
+/// Headers that differ between equal requests and do not change an answer. Every other one that is
+/// forwarded is part of the key.
+const BESIDE_THE_POINT: [&str; 5] =
+    ["user-agent", "x-request-id", "x-client-request-id", "idempotency-key", "date"];
+
+fn is_beside_the_point(name: &HeaderName) -> bool {
+    BESIDE_THE_POINT.contains(&name.as_str()) || name.as_str().starts_with("x-stainless-")
+}
 
 fn key_of(x: &Exchange, request: &ReadRequest, body: &[u8]) -> CacheKey {
     let mut policy = String::new();
     for target in &request.targets {
-        policy.push_str(&x.policy.upstreams[target.upstream].name);
-        policy.push('=');
-        policy.push_str(target.model.as_deref().unwrap_or_default());
-        policy.push('\n');
+        let upstream = &x.policy.upstreams[target.upstream];
+        let model = target.model.as_deref().unwrap_or_default();
+        let (name, scheme, place, prefix) =
+            (&upstream.name, &upstream.scheme, &upstream.authority, &upstream.prefix);
+        policy.push_str(&format!("{name}={scheme}://{place}{prefix} {model}\n"));
     }
     let path_and_query = format!("{}?{}", request.path, request.query.as_deref().unwrap_or_default());
-    let names: Vec<HeaderName> = KEY_HEADERS.into_iter().map(HeaderName::from_static).collect();
-    let headers: Vec<(&HeaderName, &HeaderValue)> =
-        names.iter().filter_map(|name| request.headers.get(name).map(|value| (name, value))).collect();
+    let forwarded = headers::to_upstream(&request.headers);
+    let mut headers: Vec<(&HeaderName, &HeaderValue)> =
+        forwarded.iter().filter(|(name, _)| !is_beside_the_point(name)).collect();
+    // stable: several values of one name stay in their order
+    headers.sort_by_key(|(name, _)| name.as_str());
     CacheKey::of(&KeyParts {
         tenant: Tenant(&x.record.team),
         policy: &policy,

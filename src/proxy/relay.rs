@@ -120,7 +120,7 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
             x.note_first_output();
             note_sent(&mut x, &bytes);
             let (account, clock) = (x.account.clone(), x.door.clock.clone());
-            if let Some(cost) = x.close(End::answered(status, meter.finish())) {
+            if let Some(cost) = x.close(End::answered(status, meter.finish(), true)) {
                 headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
             }
             // the reservation is settled: this is what the next request has
@@ -224,6 +224,8 @@ pub struct Relay {
     /// Pieces that the removal of our own question left over, to be sent next.
     pieces: VecDeque<Bytes>,
     scratch: Vec<Bytes>,
+    /// What the upstream sent after the body; the last frame.
+    trailers: Option<HeaderMap>,
     idle_timeout: Duration,
     idle: Pin<Box<Sleep>>,
     /// Set while the timer runs for the present silence.
@@ -243,6 +245,7 @@ impl Relay {
             unask: live.unask,
             pieces: VecDeque::new(),
             scratch: Vec::new(),
+            trailers: None,
             idle_timeout: live.idle_timeout,
             idle: Box::pin(sleep(live.idle_timeout)),
             silence: false,
@@ -263,12 +266,15 @@ impl Relay {
             }
             if self.ended {
                 self.end(Outcome::Completed, None);
-                return Poll::Ready(None);
+                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
             }
             match ready!(self.poll_upstream(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => self.take_in(data),
-                    Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    Err(frame) => {
+                        self.trailers = frame.into_trailers().ok();
+                        self.take_end();
+                    }
                 },
                 Some(Err(error)) => {
                     self.end(Outcome::Truncated, Some(error));
@@ -345,7 +351,7 @@ impl Relay {
         let Some((x, meter)) = self.open.take() else { return };
         let status = StatusCode::from_u16(x.record.status).unwrap_or(StatusCode::OK);
         let end = match outcome {
-            Outcome::Completed => End::answered(status, meter.finish()),
+            Outcome::Completed => End::answered(status, meter.finish(), self.ended),
             _ => End::broken(outcome, error.unwrap_or("client_disconnect"), meter.finish()),
         };
         x.close(end);

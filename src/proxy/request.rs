@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
 
+use crate::dialect::outline::InputCeiling;
 use crate::dialect::request::RequestFacts;
 use crate::routing::router::Target;
 
@@ -21,6 +22,8 @@ pub(super) struct ReadRequest {
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
     pub(super) facts: RequestFacts,
+    /// An upper bound of its input.
+    pub(super) ceiling: InputCeiling,
     /// Whether bytes of the body may be spliced (not when it came encoded).
     pub(super) can_splice: bool,
     /// Where it may go, best first; never empty.
@@ -39,6 +42,17 @@ pub(super) enum RequestBody {
 }
 
 impl ReadRequest {
+    /// Takes a body that can be sent only once.
+    pub(super) fn take_passing(&mut self) -> Option<Incoming> {
+        match std::mem::replace(&mut self.body, RequestBody::Whole(Bytes::new())) {
+            RequestBody::Passing(body) => Some(body),
+            whole @ RequestBody::Whole(_) => {
+                self.body = whole;
+                None
+            }
+        }
+    }
+
     /// The body's bytes, when it was read whole.
     pub(super) fn whole(&self) -> Option<&Bytes> {
         match &self.body {

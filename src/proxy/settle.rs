@@ -6,15 +6,16 @@ use http::{HeaderMap, StatusCode};
 
 use super::exchange::Books;
 use super::headers;
+use super::need::reserved_usage;
 use super::policy::Account;
 use super::report::report;
-use crate::base::clock::Timestamp;
+use crate::base::clock::{Timestamp, micros};
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::Need;
 use crate::dialect::meter::Reading;
 use crate::dialect::outline::{PromptOutline, outline};
-use crate::dialect::path::Metering;
+use crate::dialect::path::{Metering, Operation};
 use crate::pricing::cost::{Cost, Terms, cost};
 use crate::pricing::price::Price;
 use crate::store::record::Outcome;
@@ -28,44 +29,53 @@ pub(super) struct End {
     error: String,
     /// What the answer said, as far as it came; `None` if there was no answer to read.
     reading: Option<Reading>,
+    /// Whether all of it went to the client: only such answers are stored.
+    is_whole: bool,
 }
 
 impl End {
     /// An answer that came to its end; bad statuses and errors inside a stream are the upstream's.
-    pub(super) fn answered(status: StatusCode, reading: Reading) -> Self {
+    /// `is_whole` unless the client left after the dialect's own end.
+    pub(super) fn answered(status: StatusCode, reading: Reading, is_whole: bool) -> Self {
         let failed = status.as_u16() >= 400 || reading.error.is_some();
         let (outcome, error) = match &reading.error {
             _ if !failed => (Outcome::Completed, String::new()),
             Some(error) if !error.code.is_empty() => (Outcome::UpstreamError, error.code.clone()),
             _ => (Outcome::UpstreamError, format!("upstream_{}", status.as_u16())),
         };
-        Self { outcome, error, reading: Some(reading) }
+        Self { outcome, error, reading: Some(reading), is_whole }
     }
 
     /// An answer that was cut short.
     pub(super) fn broken(outcome: Outcome, error: &str, reading: Reading) -> Self {
-        Self { outcome, error: error.into(), reading: Some(reading) }
+        Self { outcome, error: error.into(), reading: Some(reading), is_whole: false }
     }
 
     /// Answered from the cache.
     pub(super) fn remembered() -> Self {
-        Self { outcome: Outcome::Completed, error: String::new(), reading: None }
+        Self { outcome: Outcome::Completed, error: String::new(), reading: None, is_whole: false }
     }
 
     /// Tollgate's own answer.
     pub(super) fn refused(outcome: Outcome, code: &str) -> Self {
-        Self { outcome, error: code.into(), reading: None }
+        Self { outcome, error: code.into(), reading: None, is_whole: false }
     }
 
     /// Dropped before an answer: the client went away.
     pub(super) fn cancelled() -> Self {
-        Self { outcome: Outcome::Cancelled, error: "client_disconnect".into(), reading: None }
+        let error = "client_disconnect".into();
+        Self { outcome: Outcome::Cancelled, error, reading: None, is_whole: false }
+    }
+
+    /// A panic of ours took the request with it.
+    pub(super) fn panicked() -> Self {
+        Self { outcome: Outcome::Failed, error: "internal_error".into(), reading: None, is_whole: false }
     }
 }
 
 /// Closes the books, at once if the counts are known, else as soon as they were counted off the worker.
 pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
-    let End { outcome, error, reading } = end;
+    let End { outcome, error, reading, is_whole } = end;
     books.record.outcome = outcome;
     books.record.error = error;
     let now = books.tick();
@@ -75,6 +85,10 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
     }
     let reading = reading.unwrap_or_default();
     absorb(&mut books, &reading);
+    if !is_whole || !reading.ended || reading.undecodable {
+        // whoever waits for this answer asks for itself, now
+        books.fill = None;
+    }
     match counts(&books, &reading) {
         Counts::Known(source) => {
             let usage = reading.usage.unwrap_or_default();
@@ -84,6 +98,10 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
             count_later(books, reading);
             None
         }
+        Counts::Reserved => {
+            let usage = reserved_usage(books.record.reserved_tokens);
+            close_books(books, usage, UsageSource::Estimated, &reading)
+        }
     }
 }
 
@@ -91,6 +109,8 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
 enum Counts {
     Known(UsageSource),
     Missing,
+    /// It will never be told here: the reservation is charged.
+    Reserved,
 }
 
 fn counts(books: &Books, reading: &Reading) -> Counts {
@@ -99,16 +119,26 @@ fn counts(books: &Books, reading: &Reading) -> Counts {
     let may_cost = books.is_billed()
         && books.was_dispatched()
         && (answered_well || (no_answer_yet && books.record.outcome == Outcome::Cancelled));
-    // a background answer is worked on after this: its usage comes when it is fetched
-    let later = books.facts.background && reading.usage.is_none();
-    if !may_cost || later {
+    if !may_cost {
         return Counts::Known(UsageSource::None);
+    }
+    if is_background(books) && reading.usage.is_none() {
+        return Counts::Reserved;
     }
     let is_whole = matches!(books.record.outcome, Outcome::Completed) || reading.ended;
     match &reading.usage {
         Some(_) if is_whole && !reading.usage_is_opening => Counts::Known(UsageSource::Reported),
         _ => Counts::Missing,
     }
+}
+
+/// Whether the answer is only a receipt: the work goes on after it, and its usage is told to whoever
+/// fetches it, which is not billed again.
+fn is_background(books: &Books) -> bool {
+    books.facts.background
+        && books.endpoint.operation == Operation::Responses
+        && books.record.outcome == Outcome::Completed
+        && !books.record.stream
 }
 
 /// Takes over what the answer said about itself.
@@ -167,11 +197,27 @@ fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) 
         first_filled(&[&books.record.response_model, &books.record.upstream_model, &books.record.model]);
     let prompt = outline(&books.endpoint, &books.prompt);
     let (input, mut output) = count(model, &prompt, &reading.output_text);
-    let beyond = reading.output_text_bytes.saturating_sub(reading.output_text.len() as u64);
+    let beyond = match unread_text(&books, &reading) {
+        Some(relayed) => relayed,
+        None => reading.output_text_bytes.saturating_sub(reading.output_text.len() as u64),
+    };
     output += rough(usize::try_from(beyond).unwrap_or(usize::MAX));
-    let usage = estimate(&books, &reading, input, output);
+    let mut usage = estimate(&books, &reading, input, output);
+    if books.endpoint.operation == Operation::Speech {
+        usage.characters = prompt.characters;
+    }
     let source = if reading.usage.is_some() { UsageSource::Partial } else { UsageSource::Estimated };
     close_books(books, usage, source, &reading);
+}
+
+/// Bytes of an answer in text whose text could not be told from the rest: cut JSON, an unknown encoding.
+fn unread_text(books: &Books, reading: &Reading) -> Option<u64> {
+    let is_text = matches!(
+        books.endpoint.operation,
+        Operation::ChatCompletions | Operation::Completions | Operation::Responses | Operation::Messages
+    );
+    let is_unread = reading.output_text_bytes == 0 && !books.record.stream;
+    (is_text && is_unread).then_some(books.record.response_bytes)
 }
 
 /// Input by the request's outline, output by what was relayed; never below what the upstream did
@@ -223,8 +269,12 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
     if books.record.usage_source == UsageSource::None {
         let may_cost_unknown = books.record.outcome == Outcome::Completed
             && books.was_dispatched()
-            && (books.facts.background || books.endpoint.operation.metering() == Metering::Unmetered);
+            && books.endpoint.operation.metering() == Metering::Unmetered;
         return (!may_cost_unknown).then_some(NanoUsd::ZERO);
+    }
+    if is_background(books) && reading.usage.is_none() {
+        books.record.catalogue = books.policy.catalogue.version().into();
+        return (books.record.reserved > NanoUsd::ZERO).then_some(books.record.reserved);
     }
     let price = final_price(books)?;
     let terms = Terms {
@@ -297,8 +347,4 @@ pub(super) fn standing_headers(account: Option<&Account>, now: Timestamp, header
         let left = left.max(NanoUsd::ZERO).to_usd_string();
         headers::set(headers, "x-tollgate-budget-remaining-usd", &left);
     }
-}
-
-fn micros(of: std::time::Duration) -> u64 {
-    u64::try_from(of.as_micros()).unwrap_or(u64::MAX)
 }

@@ -47,6 +47,22 @@ pub fn resolve(
         .map_err(|_| Unaddressable)
 }
 
+/// Whether the upstream sees the deployment that a path names, and so goes by it, not by the body's model.
+#[must_use]
+pub fn keeps_deployment(upstream: &Upstream, endpoint: &Endpoint) -> bool {
+    let is_named = matches!(endpoint.style, PathStyle::AzureDeployment { .. });
+    let is_kept = match upstream.kind {
+        UpstreamKind::Openai => upstream.prefix.is_empty(),
+        UpstreamKind::Azure | UpstreamKind::Anthropic => true,
+    };
+    // Azure also gets deployments in paths that name none
+    let is_made = upstream.kind == UpstreamKind::Azure
+        && upstream.api_version.is_some()
+        && matches!(endpoint.style, PathStyle::V1 { .. })
+        && is_per_deployment(endpoint.operation);
+    (is_named && is_kept) || is_made
+}
+
 fn openai(prefix: &str, style: &PathStyle, path: &str) -> String {
     if prefix.is_empty() {
         // a client of the anthropic SDK may have come through `/anthropic`

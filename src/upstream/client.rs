@@ -84,6 +84,9 @@ pub enum SendFault {
     /// The answer is not HTTP.
     #[error("invalid_response")]
     InvalidResponse,
+    /// The path cannot be asked of this upstream.
+    #[error("unaddressable")]
+    Unaddressable,
     /// The client's own body broke off while it was streamed through.
     #[error("request_body_broken")]
     RequestBody,
@@ -95,7 +98,11 @@ impl SendFault {
     pub const fn is_connect(self) -> bool {
         match self {
             Self::Dns | Self::Refused | Self::ConnectTimeout | Self::Tls | Self::Connect => true,
-            Self::Reset | Self::FirstByteTimeout | Self::InvalidResponse | Self::RequestBody => false,
+            Self::Reset
+            | Self::FirstByteTimeout
+            | Self::InvalidResponse
+            | Self::Unaddressable
+            | Self::RequestBody => false,
         }
     }
 

@@ -116,8 +116,8 @@ impl Upstream {
         self.refuses_usage.read().is_ok_and(|known| known.contains(model))
     }
 
-    /// Remembers that this upstream answers 400 to the usage option for `model`. At most
-    /// [`MOST_REFUSING_MODELS`] are kept: callers choose model names.
+    /// Remembers that this upstream answers 400 to the usage option for `model`. A thousand are kept at
+    /// most: callers choose model names.
     pub fn note_usage_refused(&self, model: &str) {
         if let Ok(mut known) = self.refuses_usage.write()
             && known.len() < MOST_REFUSING_MODELS

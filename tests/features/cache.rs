@@ -205,14 +205,18 @@ fn other_questions_and_other_paths_are_other_answers() {
     };
     let body = r#"{"model":"gpt-4o","messages":[]}"#;
     assert_eq!(ask("/v1/chat/completions", body, "x-a", "1"), "miss");
-    assert_eq!(ask("/v1/chat/completions", body, "x-a", "2"), "hit", "a header that changes no answer");
+    assert_eq!(ask("/v1/chat/completions", body, "x-a", "1"), "hit");
+    assert_eq!(ask("/v1/chat/completions", body, "x-a", "2"), "miss", "who knows what it changes");
+    let named =
+        Ask::post("/v1/chat/completions", body).bearer(PROD).header("x-a", "1").header("user-agent", "b");
+    assert_eq!(cached(&gateway.send(&named)), "hit", "a header that changes no answer");
     assert_eq!(ask("/v1/chat/completions", body, "accept-encoding", "gzip"), "miss");
     assert_eq!(ask("/v1/chat/completions", body, "openai-organization", "org"), "miss");
     assert_eq!(ask("/v1/chat/completions?x=1", body, "x-a", "1"), "miss");
     assert_eq!(ask("/v1/chat/completions", r#"{"model":"gpt-4o","messages":[] }"#, "x-a", "1"), "miss");
     assert_eq!(ask("/v1/responses", body, "x-a", "1"), "miss");
     assert_eq!(ask("/v1/batches", body, "x-a", "1"), "bypass", "nobody knows what this path does");
-    assert_eq!(recorder.seen().len(), 7);
+    assert_eq!(recorder.seen().len(), 8);
 }
 
 #[test]

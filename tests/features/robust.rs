@@ -367,9 +367,14 @@ fn hints_before_the_answer_are_passed_over() {
 }
 
 #[test]
-fn an_upstream_that_hangs_up_after_each_answer_costs_no_request() {
+fn a_connection_that_ended_under_us_is_mended_by_the_next_target() {
     let upstream = Recorder::start(|_| json_answer(200, "", COMPLETION)).hanging_up();
-    let gateway = start(upstream.addr, "", "");
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ up: {{ base_url: \"http://{}/v1\" }} }}
+routes: [{{ models: [\"*\"], to: [{{ upstream: up }}, {{ upstream: up }}] }}]
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n",
+        upstream.addr
+    ));
     let mut wire = Wire::open(gateway.data);
     for round in 0..100 {
         wire.write(&chat("gpt-4o").bytes());

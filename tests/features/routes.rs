@@ -156,10 +156,12 @@ fn a_client_may_name_the_upstream() {
     let (a, b) = (mock(), mock());
     let gateway = start(
         &[upstream("a", &a.base_url()), upstream("b", &b.base_url())].concat(),
-        "  - { models: [\"*\"], to: [{ upstream: a }] }",
+        "  - { models: [\"gpt-4o\"], to: [{ upstream: a }] }\n  - { models: [\"*\"], to: [{ upstream: a }, { upstream: b }] }",
     );
     let answer = gateway.send(&chat("gpt-4o-mini").header("x-tollgate-upstream", "b"));
     assert_eq!((answer.status, answer.header("x-tollgate-upstream")), (200, Some("b")));
+    let answer = gateway.send(&chat("gpt-4o").header("x-tollgate-upstream", "b"));
+    assert_eq!(answer.refusal(), (404, "no_upstream".into()), "nobody gets past a route");
     let answer = gateway.send(&chat("gpt-4o-mini").header("x-tollgate-upstream", "c"));
     assert_eq!(answer.refusal(), (404, "no_upstream".into()));
     assert_eq!((a.served().len(), b.served().len()), (0, 1));

@@ -22,8 +22,6 @@ pub(crate) struct House {
     pub(crate) mock: MockHandle,
     /// `None` while it is down.
     pub(super) process: Option<Process>,
-    /// How many requests the test expects the mock to have seen twice.
-    pub(crate) sent_again: usize,
     pub(super) was_killed: bool,
 }
 
@@ -32,7 +30,7 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let mock = Mock::start(mock).unwrap();
         setup.write(folder.path(), &format!("http://{}", mock.addr));
-        let mut house = Self { folder, mock, process: None, sent_again: 0, was_killed: false };
+        let mut house = Self { folder, mock, process: None, was_killed: false };
         house.restart();
         house
     }
