@@ -104,13 +104,11 @@ fn when(refusal: &Refusal) -> &'static str {
             "No room for the body was found among the bodies in memory (`server.max_body_total`) within 5 s."
         }
         Refusal::MethodNotAllowed => {
-            "The method is `CONNECT`, `TRACE` or one that HTTP does not know, or the request is `OPTIONS *`: none \
-             of them asks a model. Methods are written in capitals."
+            "The request is `CONNECT`, `TRACE`, `OPTIONS *`, or of a method unknown to HTTP, such as `post`."
         }
         Refusal::AmbiguousFraming(_) => {
-            "Two servers could disagree on where the body ends or whom the request asks: a `transfer-encoding` \
-             other than `chunked`, a `host` that is missing, double or no host, or one that differs from \
-             HTTP/2's `:authority`. The connection is closed."
+            "Two servers could disagree on the body's end or the host: a `transfer-encoding` other than `chunked`, \
+             a `host` that is missing, double, no host, or not HTTP/2's `:authority`. The connection is closed."
         }
         Refusal::MissingKey => "The request carries no key, or an empty one.",
         Refusal::MalformedKey => {
@@ -306,7 +304,8 @@ const CLOSING: &str = "
 ## `internal_error`
 
 Status 500 Internal Server Error. A request met a fault of Tollgate's own (a panic). It cost that request and no
-other; `tollgate_panics_total` counts it, the log has a line at `error`, and its ledger row says `cancelled`.
+other; `tollgate_panics_total` counts it, the log has a line at `error`, and its ledger row says `failed`. Where the
+answer was already on its way, it breaks off.
 
 **What to do.** Please report it, with the log's lines.
 
