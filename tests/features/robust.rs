@@ -42,8 +42,8 @@ fn a_client_that_never_finishes_its_header_is_let_go() {
 fn a_client_that_never_says_anything_is_let_go() {
     let mock = mock();
     let gateway = start(mock.addr, "header_timeout: 300ms", "");
-    // nothing, and the beginning of HTTP/2's first words
-    for begun in ["", "PRI * HTTP/2.0\r\n"] {
+    // nothing, and beginnings of HTTP/2's first words
+    for begun in ["", "P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
         let mut wire = Wire::open(gateway.data);
         wire.write(begun.as_bytes());
         wire.rest();
