@@ -222,6 +222,7 @@ fn listening(settings: &Settings) -> Result<Listening, StartFault> {
         workers: settings.workers.map_or(cores, std::num::NonZeroUsize::get),
         max_connections: usize::try_from(settings.server.max_connections).unwrap_or(usize::MAX),
         header_timeout: settings.server.header_timeout.0,
+        write_timeout: settings.server.write_timeout.0,
         grace: settings.server.shutdown_grace.0,
     })
 }
