@@ -106,11 +106,12 @@ pub(super) fn to_upstream(from: &HeaderMap) -> HeaderMap {
 
 /// Response headers as the client gets them: without hop-by-hop headers. Order and values stay. A length
 /// stays only if the body is framed by it: beside `transfer-encoding` it would cut the body short.
+/// `trailer` stays: trailers are relayed, and HTTP/1.1 sends only those that were announced.
 pub(super) fn to_client(from: &HeaderMap, keeps_length: bool) -> HeaderMap {
     let nominated = nominated(from);
     let mut kept = HeaderMap::with_capacity(from.len() + 8);
     for (name, value) in from {
-        let dropped = is_hop_by_hop(name)
+        let dropped = (is_hop_by_hop(name) && name != header::TRAILER)
             || nominated.iter().any(|nominee| nominee == name.as_str())
             || (!keeps_length && name == header::CONTENT_LENGTH);
         if !dropped {

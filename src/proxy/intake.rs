@@ -37,8 +37,10 @@ pub(super) async fn read_whole(x: &mut Exchange, mut body: Incoming) -> Result<B
             return Err(Refusal::BodyTimeout);
         }
         while room < size {
-            take_memory(x, MEMORY_STEP).await?;
-            room += MEMORY_STEP;
+            // the last step is smaller: one body may have all of the memory there is
+            let step = MEMORY_STEP.min(bounds.max_body - room);
+            take_memory(x, step).await?;
+            room += step;
         }
         whole.push(data);
     }

@@ -2,7 +2,9 @@
 
 use std::thread;
 
-use crate::support::{Answer, Ask, CI, Gateway, OTHER, PROD, Recorder, chat, mock, stream_chat, until};
+use crate::support::{
+    Answer, Ask, CI, COMPLETION, Gateway, OTHER, PROD, Recorder, Wire, chat, mock, stream_chat, until,
+};
 
 fn start(base_url: &str) -> Gateway {
     Gateway::start(&format!(
@@ -184,7 +186,7 @@ fn a_stream_that_its_client_left_is_not_stored() {
     let mock = mock();
     let gateway = start(&mock.base_url());
     let ask = stream_chat("gpt-4o@out=200+pace=5ms");
-    let mut wire = crate::support::Wire::open(gateway.data);
+    let mut wire = Wire::open(gateway.data);
     wire.write(&ask.bytes());
     wire.wait_for(b"data: ");
     wire.reset();
@@ -193,6 +195,50 @@ fn a_stream_that_its_client_left_is_not_stored() {
     until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
     assert_eq!(cached(&gateway.send(&ask)), "miss");
     assert_eq!(cached(&gateway.send(&ask)), "hit");
+}
+
+/// The beginning of a stream with these events, without the last chunk of its framing.
+fn events(events: &[&str]) -> String {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunk = |data: &&str| format!("{:x}\r\ndata: {data}\n\n\r\n", data.len() + 8);
+    head.to_owned() + &events.iter().map(chunk).collect::<String>()
+}
+
+const HI: &str = r#"{"choices":[{"index":0,"delta":{"content":"hi"}}]}"#;
+const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"total_tokens":10}}"#;
+
+#[test]
+fn an_answer_that_lacks_its_end_is_not_stored() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n";
+    let cut = format!("{head}{}", &COMPLETION[..100]);
+    for (ask, bytes) in [(chat("gpt-4o"), cut), (stream_chat("gpt-4o"), events(&[HI]) + "0\r\n\r\n")] {
+        let upstream = Recorder::start(move |_| bytes.clone().into_bytes()).hanging_up();
+        let gateway = start(&format!("http://{}/v1", upstream.addr));
+        for count in 1..=2 {
+            let answer = gateway.send(&ask);
+            assert_eq!(cached(&answer), "miss", "{answer:?}");
+            gateway.row_of(&answer);
+            assert_eq!(upstream.seen().len(), count);
+        }
+    }
+}
+
+#[test]
+fn a_client_that_leaves_before_the_end_leaves_nothing_to_others() {
+    let upstream = Recorder::start(|_| events(&[HI, STOP, USAGE]).into_bytes());
+    let gateway = start(&format!("http://{}/v1", upstream.addr));
+    let body = r#"{"model":"gpt-4o","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+    let ask = Ask::post("/v1/chat/completions", body).bearer(PROD);
+    for count in 1..=2 {
+        let mut wire = Wire::open(gateway.data);
+        wire.write(&ask.bytes());
+        wire.wait_for(b"total_tokens");
+        wire.reset();
+        assert!(gateway.rows(count).iter().all(|row| row.cache.as_str() == "miss"));
+        until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+        assert_eq!(upstream.seen().len(), count);
+    }
 }
 
 #[test]
@@ -217,6 +263,11 @@ fn other_questions_and_other_paths_are_other_answers() {
     assert_eq!(ask("/v1/responses", body, "x-a", "1"), "miss");
     assert_eq!(ask("/v1/batches", body, "x-a", "1"), "bypass", "nobody knows what this path does");
     assert_eq!(recorder.seen().len(), 8);
+    let twice = |second: &str| {
+        let ask = Ask::post("/v1/chat/completions", body).bearer(PROD).header("x-a", "1");
+        cached(&gateway.send(&ask.header("x-a", second))).to_owned()
+    };
+    assert_eq!(["2", "3", "3"].map(twice), ["miss", "miss", "hit"], "every value of a header counts");
 }
 
 #[test]

@@ -141,6 +141,17 @@ fn no_spelling_of_the_body_gets_another_model_past_the_rule() {
 }
 
 #[test]
+fn a_model_that_cannot_be_read_is_no_way_past_the_list() {
+    let mock = mock();
+    let gateway = gateway(&mock.base_url());
+    for body in [r#"{"model":"gpt-image-1","z":NaN}"#, r#"{"prompt":"a"}"#, "{"] {
+        let answer = gateway.send(&Ask::post("/v1/images/generations", body).bearer(CI));
+        assert!([400, 403].contains(&answer.status), "{body}: {} {}", answer.status, answer.text());
+    }
+    assert!(mock.served().is_empty());
+}
+
+#[test]
 fn a_key_made_by_the_command_works_where_its_line_is_put() {
     let mock = mock();
     let upstream = format!("upstreams: {{ mock: {{ base_url: \"{}\" }} }}\n", mock.base_url());

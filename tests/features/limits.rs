@@ -72,6 +72,17 @@ fn tokens_per_minute_count_what_was_really_used() {
 }
 
 #[test]
+fn a_need_above_the_limit_is_told_that_waiting_does_not_help() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "tokens_per_minute: 100");
+    let body = r#"{"model":"gpt-4o","max_tokens":1000,"messages":[{"role":"user","content":"hi"}]}"#;
+    let refused = gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD));
+    assert_eq!(refused.refusal(), (429, "rate_limit_exceeded".into()));
+    assert!(refused.text().contains("waiting does not help"), "{}", refused.text());
+    assert_eq!((refused.header("x-should-retry"), refused.header("retry-after")), (Some("false"), None));
+}
+
+#[test]
 fn a_place_is_free_again_when_its_client_hung_up() {
     let mock = mock();
     let gateway = start(mock.addr, "", "concurrent: 2");

@@ -16,8 +16,13 @@ pub(crate) struct Ask {
 
 impl Ask {
     pub(crate) fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
+        Self::form(path, "application/json", body)
+    }
+
+    /// A body that is no JSON.
+    pub(crate) fn form(path: &str, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
         let ask = Self { method: "POST", path: path.into(), headers: Vec::new(), body: body.into() };
-        ask.header("content-type", "application/json")
+        ask.header("content-type", content_type)
     }
 
     pub(crate) fn get(path: &str) -> Self {

@@ -1,0 +1,224 @@
+//! What is spent is charged: no word of a request and no fault of an upstream makes work free.
+
+use std::io::Write as _;
+
+use serde_json::json;
+
+use crate::support::{
+    Ask, COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, stream_chat,
+};
+
+/// A gateway with one upstream; `more` are keys of its only team.
+fn start(base_url: &str, more: &str) -> Gateway {
+    Gateway::start(&config(base_url, more))
+}
+
+fn config(base_url: &str, more: &str) -> String {
+    format!(
+        "upstreams: {{ up: {{ base_url: \"{base_url}\" }} }}
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}]{more} }} }}\n"
+    )
+}
+
+/// A gateway that sends `gpt-4o` to the mock's `gpt-4o` with these knobs: what it costs is known.
+fn with_knobs(base_url: &str, knobs: &str) -> Gateway {
+    let to = format!("{{ upstream: up, model: \"gpt-4o@{knobs}\" }}");
+    Gateway::start(&(config(base_url, "") + &format!("routes: [{{ models: [gpt-4o], to: [{to}] }}]\n")))
+}
+
+fn url(recorder: &Recorder) -> String {
+    format!("http://{}/v1", recorder.addr)
+}
+
+/// A chat answer without usage, of that many words.
+fn long_answer(words: usize) -> String {
+    let text = "word ".repeat(words);
+    format!(
+        r#"{{"id":"c1","model":"gpt-4o-mini","choices":[{{"index":0,"message":{{"role":"assistant","content":"{text}"}},"finish_reason":"stop"}}]}}"#
+    )
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn the_word_background_makes_no_answer_free() {
+    let answer = long_answer(100);
+    let upstream = Recorder::start(move |_| json_answer(200, "", &answer));
+    let gateway = start(&url(&upstream), "");
+    let body = r#"{"model":"gpt-4o-mini","background":true,"messages":[{"role":"user","content":"hi"}]}"#;
+    let row = gateway.row_of(&gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD)));
+    assert_eq!(row.usage_source.as_str(), "estimated");
+    assert!(row.usage.output_tokens >= 100 && row.cost.unwrap().as_nanos() > 0, "{row:?}");
+}
+
+#[test]
+fn a_background_response_costs_its_reservation() {
+    let queued = r#"{"id":"resp_1","object":"response","status":"queued","background":true,"model":"gpt-4o-mini","output":[],"usage":null}"#;
+    let upstream = Recorder::start(move |_| json_answer(200, "", queued));
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 1, every: total }]");
+    let body = r#"{"model":"gpt-4o-mini","background":true,"input":"hi","max_output_tokens":500}"#;
+    let row = gateway.row_of(&gateway.send(&Ask::post("/v1/responses", body).bearer(PROD)));
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "estimated"));
+    assert!(row.reserved.as_nanos() > 0);
+    assert_eq!(row.cost, Some(row.reserved));
+    let budget = gateway.api("budgets")["budgets"][0].clone();
+    assert_eq!((&budget["spent"], &budget["reserved"]), (&row.reserved.as_nanos().into(), &0.into()));
+}
+
+#[test]
+fn speech_is_billed_by_its_characters() {
+    let mock = mock();
+    let gateway = start(&mock.base_url(), ", budgets: [{ limit_usd: 0.001, every: total }]");
+    let ask = |text: &str| {
+        let body = json!({ "model": "tts-1", "voice": "alloy", "input": text }).to_string();
+        Ask::post("/v1/audio/speech", body).bearer(PROD)
+    };
+    let row = gateway.row_of(&gateway.send(&ask("h\u{e9}llo")));
+    assert_eq!((row.outcome.as_str(), row.usage.characters), ("completed", 5));
+    // 15 USD per million characters
+    assert_eq!(row.cost.unwrap().as_nanos(), 75_000);
+    let refused = gateway.send(&ask(&"x".repeat(100)));
+    assert_eq!(refused.status, 402, "{}", refused.text());
+    assert_eq!(mock.served().len(), 1);
+}
+
+#[test]
+fn audio_is_reserved_by_the_seconds_that_it_may_last() {
+    let mock = mock();
+    let gateway = start(&mock.base_url(), ", budgets: [{ limit_usd: 0.01, every: total }]");
+    let ask = |size: usize| {
+        let mut body = b"--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\n\
+              content-disposition: form-data; name=\"file\"; filename=\"a.ogg\"\r\n\r\n"
+            .to_vec();
+        body.resize(body.len() + size, b'x');
+        body.extend_from_slice(b"\r\n--b--\r\n");
+        Ask::form("/v1/audio/transcriptions", "multipart/form-data; boundary=b", body).bearer(PROD)
+    };
+    let answer = gateway.send(&ask(1_000));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(gateway.row_of(&answer).reserved.as_nanos() > 0);
+    // 100 s at least, at 0.0001 USD each
+    let refused = gateway.send(&ask(100_000));
+    assert_eq!(refused.status, 402, "{}", refused.text());
+}
+
+#[test]
+fn a_tier_that_the_account_may_choose_is_within_the_reservation() {
+    let mock = mock();
+    let gateway = with_knobs(&mock.base_url(), "out=2000+tier=priority");
+    for tier in ["", r#","service_tier":"auto""#, r#","service_tier":"priority""#] {
+        let body = format!(
+            r#"{{"model":"gpt-4o","max_tokens":2000,"messages":[{{"role":"user","content":"hi"}}]{tier}}}"#
+        );
+        let row = gateway.row_of(&gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD)));
+        let cost = row.cost.unwrap();
+        // 2,000 tokens out at 17 USD per million
+        assert!(cost.as_nanos() >= 34_000_000, "{cost:?}");
+        assert!(cost <= row.reserved, "{tier}: {cost:?} of {:?}", row.reserved);
+    }
+}
+
+#[test]
+fn the_largest_numbers_are_only_numbers() {
+    let mock = mock();
+    let prices = "prices: { house-model: { input: 1.00, output: 1.00 } }\n";
+    let budget = ", budgets: [{ limit_usd: 1, every: total }]";
+    let gateway = Gateway::start(&(config(&mock.base_url(), budget) + prices));
+    for (cap, choices) in
+        [("18446744073709551615", "1"), ("18446744073709551615", "128"), ("9", "9223372036854775807")]
+    {
+        let body = format!(
+            r#"{{"model":"house-model","max_tokens":{cap},"n":{choices},"messages":[{{"role":"user","content":"hi"}}]}}"#
+        );
+        let refused = gateway.send(&Ask::post("/v1/chat/completions", body).bearer(PROD));
+        assert_eq!(refused.status, 402, "{cap} {choices}: {}", refused.text());
+    }
+    assert!(mock.served().is_empty());
+    assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
+}
+
+#[test]
+fn a_cut_json_answer_is_charged_by_its_bytes() {
+    let answer = long_answer(2_000);
+    let length = answer.len();
+    let upstream = Recorder::start(move |_| {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            answer.len()
+        );
+        [head.as_bytes(), &answer.as_bytes()[..answer.len() - 50]].concat()
+    })
+    .hanging_up();
+    let gateway = start(&url(&upstream), "");
+    let cut = gateway.send(&chat("gpt-4o-mini"));
+    assert!(!cut.whole);
+    let row = gateway.row_of(&cut);
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("truncated", "estimated"));
+    assert_eq!(row.usage.output_tokens, (length as u64 - 50).div_ceil(4));
+}
+
+#[test]
+fn an_answer_in_an_unknown_encoding_is_charged_by_its_bytes() {
+    let answer = long_answer(2_000);
+    let length = answer.len() as u64;
+    let upstream = Recorder::start(move |_| json_answer(200, "content-encoding: snappy\r\n", &answer));
+    let gateway = start(&url(&upstream), "");
+    let row = gateway.row_of(&gateway.send(&chat("gpt-4o-mini")));
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "estimated"));
+    assert_eq!(row.usage.output_tokens, length.div_ceil(4));
+}
+
+#[test]
+fn a_killed_process_s_requests_cost_their_ceiling_also_without_a_budget() {
+    let mock = mock();
+    let mut gateway = with_knobs(&mock.base_url(), "out=1000+pace=20ms");
+    let mut stream = Wire::open(gateway.data);
+    stream.write(&stream_chat("gpt-4o").bytes());
+    stream.wait_for(b"data: ");
+    gateway.signal("KILL");
+    gateway.exit();
+    let setup = std::mem::replace(&mut gateway.setup, Setup::new(""));
+    let gateway = setup.start();
+    let row = gateway.rows(1).remove(0);
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("interrupted", "estimated"));
+    assert!(row.reserved.as_nanos() > 0);
+    assert_eq!(row.cost, Some(row.reserved));
+}
+
+#[test]
+fn an_alias_is_never_lost_in_an_encoded_body() {
+    let upstream = Recorder::plain();
+    let routes = "routes: [{ models: [smart], to: [{ upstream: up, model: gpt-4o-mini }] }]\n";
+    let gateway = Gateway::start(&(config(&url(&upstream), "") + routes));
+    let ask = |model: &str| {
+        let body = gzip(&format!(r#"{{"model":"{model}","messages":[]}}"#));
+        (
+            body.clone(),
+            Ask::post("/v1/chat/completions", body).bearer(PROD).header("content-encoding", "gzip"),
+        )
+    };
+    let refused = gateway.send(&ask("smart").1);
+    assert_eq!(refused.refusal(), (415, "unsupported_encoding".into()));
+    let (sent, plain) = ask("gpt-4o-mini");
+    assert_eq!(gateway.send(&plain).text(), COMPLETION);
+    assert_eq!(upstream.only().body, sent, "what needs no change passes as it came");
+}
+
+#[test]
+fn an_encoded_body_is_counted_by_what_it_says() {
+    let upstream = Recorder::start(|_| json_answer(200, "", &long_answer(1)));
+    let gateway = start(&url(&upstream), "");
+    let text = "word ".repeat(5_000);
+    let body = gzip(
+        &json!({ "model": "gpt-4o-mini", "messages": [{ "role": "user", "content": text }] }).to_string(),
+    );
+    assert!(body.len() < 1_000, "so that the encoded length would tell");
+    let ask = Ask::post("/v1/chat/completions", body).bearer(PROD).header("content-encoding", "gzip");
+    let row = gateway.row_of(&gateway.send(&ask));
+    assert!((5_000..5_100).contains(&row.usage.input_tokens), "{}", row.usage.input_tokens);
+    assert!(row.reserved_tokens >= row.usage.input_tokens);
+}
