@@ -27,7 +27,7 @@ pub struct Journal {
     bell: Arc<Bell>,
     syncer: Option<Syncer>,
     /// Held as long as the journal is open: two writers would tear each other's records.
-    _lock: File,
+    lock: File,
 }
 
 /// A place behind a written intent, to wait for with [`Journal::durable`].
@@ -50,6 +50,15 @@ pub(super) struct Tail {
     unwritten: Unwritten,
 }
 
+impl Drop for Journal {
+    /// Gives the lock back by name: a child process that was just being started holds a copy of the
+    /// descriptor for a moment, and with it the lock, whatever is closed here.
+    fn drop(&mut self) {
+        // a lock that cannot be given back goes with the process
+        let _ = self.lock.unlock();
+    }
+}
+
 impl Journal {
     /// Opens the journal in `data_dir`, making it where needed, and cuts off a record that a crash left
     /// half written at the very end.
@@ -70,7 +79,7 @@ impl Journal {
             tail,
             bell: Arc::default(),
             syncer,
-            _lock: lock,
+            lock,
         })
     }
 
