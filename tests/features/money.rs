@@ -107,6 +107,24 @@ fn audio_is_reserved_by_the_seconds_that_it_may_last() {
 }
 
 #[test]
+fn images_are_reserved_by_their_number() {
+    let answer = r#"{"created":1,"data":[{"b64_json":"YQ=="},{"b64_json":"Yg=="}]}"#;
+    let upstream = Recorder::start(move |_| json_answer(200, "", answer));
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 0.02, every: total }]");
+    let ask = |count: u64| {
+        let model = "aws/amazon.titan-image-generator-v1";
+        let body = json!({ "model": model, "prompt": "a cat", "n": count }).to_string();
+        gateway.send(&Ask::post("/v1/images/generations", body).bearer(PROD))
+    };
+    // 0.008 USD each
+    assert_eq!(ask(3).status, 402);
+    let row = gateway.row_of(&ask(2));
+    assert_eq!((row.usage.images, row.reserved.as_nanos()), (2, 16_000_000));
+    assert_eq!(row.cost, Some(row.reserved));
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
 fn a_tier_that_the_account_may_choose_is_within_the_reservation() {
     let mock = mock();
     let gateway = with_knobs(&mock.base_url(), "out=2000+tier=priority");
