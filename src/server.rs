@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -26,7 +27,9 @@ use tokio_util::task::TaskTracker;
 use crate::proxy::{self, Outgoing, Station};
 
 mod first_words;
+mod write_limit;
 use first_words::FirstWords;
+use write_limit::WriteLimit;
 
 /// How the data listener serves.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct Listening {
     pub max_connections: usize,
     /// Limit on receiving a request's headers; also how long an idle connection is kept.
     pub header_timeout: Duration,
+    /// Limit on a client that takes nothing of its answer.
+    pub write_timeout: Duration,
     /// How long requests may go on after the stop signal.
     pub grace: Duration,
 }
@@ -183,39 +188,54 @@ impl Worker {
     /// Serves one connection to its end; told to stop, it finishes the requests at work.
     fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
         let (station, tls) = (self.station.clone(), self.listening.tls.clone());
-        let (mut stop, header_timeout) = (self.stop.clone(), self.listening.header_timeout);
+        let patience =
+            Patience { headers: self.listening.header_timeout, writing: self.listening.write_timeout };
+        let mut stop = self.stop.clone();
         async move {
             // every event of a stream is written when it is there
             let _ = stream.set_nodelay(true);
-            let served = async {
-                match tls {
-                    None => serve(stream, station, header_timeout, &mut stop).await,
-                    Some(tls) => {
-                        let handshake = TlsAcceptor::from(tls).accept(stream);
-                        if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                            serve(stream, station, header_timeout, &mut stop).await;
-                        }
+            let stream = WriteLimit::new(stream, patience.writing);
+            match tls {
+                None => serve(stream, station, patience, &mut stop).await,
+                Some(tls) => {
+                    let handshake = TlsAcceptor::from(tls).accept(stream);
+                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                        serve(stream, station, patience, &mut stop).await;
                     }
                 }
-            };
-            served.await;
+            }
         }
     }
 }
 
-async fn serve<S>(
-    stream: S,
-    station: Arc<Station>,
-    header_timeout: Duration,
-    stop: &mut watch::Receiver<bool>,
-) where
+/// How long a client is waited for.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    headers: Duration,
+    writing: Duration,
+}
+
+/// Runs the streams of an HTTP/2 connection, each until its client stops taking its answer.
+#[derive(Debug, Clone)]
+struct Streams {
+    patience: Patience,
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, serving: F) {
+        TokioExecutor::new().execute(proxy::give_up_stalled(serving, self.patience.writing));
+    }
+}
+
+async fn serve<S>(stream: S, station: Arc<Station>, patience: Patience, stop: &mut watch::Receiver<bool>)
+where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams { patience });
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
+        .header_read_timeout(patience.headers)
         // a date that the upstream did not send is not ours to add
         .auto_date_header(false)
         .http2()
@@ -226,7 +246,7 @@ async fn serve<S>(
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
     let service = service_fn(move |request| guarded(station.clone(), request));
-    let io = TokioIo::new(FirstWords::new(stream, header_timeout));
+    let io = TokioIo::new(FirstWords::new(stream, patience.headers));
     let connection = builder.serve_connection_with_upgrades(io, service);
     let mut connection = std::pin::pin!(connection);
     // a broken connection has been recorded by the requests it carried; there is nobody to tell

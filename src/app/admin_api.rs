@@ -83,6 +83,9 @@ impl AdminView {
         if self.door.draining.load(Ordering::Acquire) {
             reasons.push("draining".to_owned());
         }
+        if self.door.journal.unwritten() > 0 {
+            reasons.push("journal".to_owned());
+        }
         Readiness { reasons }
     }
 

@@ -1,16 +1,19 @@
-//! Builds the policy of one config load: identity, budgets, limits, routes, prices. Changes nothing that
-//! is in use; counters that go on across loads live in the books that are passed in.
+//! Builds the policy of one config load in two steps: a plan, which can fail and changes nothing, and its
+//! adoption, which cannot fail. Counters that go on across loads live in the books that are passed in.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::spent::SpentBefore;
 use crate::budget::{Book, BudgetSpec, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
-use crate::identity::{Directory, Pepper, Rules};
+use crate::identity::{Directory, KeyHash, Pepper, Rules};
 use crate::limits::LimiterBook;
 use crate::pricing::catalogue::Catalogue;
+use crate::proxy::prices::Prices;
 use crate::proxy::{Account, Bounds, Policy};
 use crate::routing::router::Router;
 use crate::upstream::endpoint::Upstream;
@@ -34,15 +37,31 @@ impl AssemblyFault {
     }
 }
 
-/// Builds the policy of `settings`.
+/// A config that can be put to work: all that can fail has been done, and nothing that is in use was touched.
+#[derive(Debug)]
+pub(super) struct Plan<'a> {
+    settings: &'a Settings,
+    upstreams: Vec<Arc<Upstream>>,
+    router: Router,
+    catalogue: Arc<Catalogue>,
+    keys: Vec<PlannedKey<'a>>,
+}
+
+#[derive(Debug)]
+struct PlannedKey<'a> {
+    hash: KeyHash,
+    rules: Rules,
+    team: &'a str,
+    of_team: &'a TeamSection,
+    key: &'a KeySection,
+    budgets: Vec<BudgetSpec>,
+}
+
+/// Works out the policy of `settings`.
 ///
 /// # Errors
 /// When an upstream, key, budget, route or the price catalogue cannot be used.
-pub(super) fn assemble(
-    settings: &Settings,
-    lasting: &Lasting,
-    generation: u64,
-) -> Result<Policy, AssemblyFault> {
+pub(super) fn plan<'a>(settings: &'a Settings, pepper: &Pepper) -> Result<Plan<'a>, AssemblyFault> {
     let upstreams = settings
         .upstreams
         .iter()
@@ -51,68 +70,108 @@ pub(super) fn assemble(
         .map_err(|fault| AssemblyFault::of(&fault))?;
     let index_of = |name: &str| settings.upstreams.get_index_of(name);
     let router = Router::build(&settings.routes, index_of).map_err(|fault| AssemblyFault::of(&fault))?;
-    let mut listed = Vec::new();
+    let mut keys = Vec::new();
     for (team, section) in &settings.teams {
         for key in &section.keys {
-            listed.push(account(team, section, key, lasting)?);
+            keys.push(planned(team, section, key, pepper)?);
         }
     }
-    let directory =
-        Directory::new(lasting.pepper.clone(), listed).map_err(|fault| AssemblyFault::of(&fault))?;
-    Ok(Policy {
-        generation,
-        directory,
-        open: settings.open.then(|| Arc::new(open_account())),
-        router,
-        upstreams,
-        catalogue: catalogue(settings)?,
-        overridden: settings.prices.keys().cloned().collect(),
-        refuse_unmetered: settings.unmetered == Unmetered::Refuse,
-        bounds: Bounds {
-            max_body: settings.server.max_body.0,
-            body_timeout: settings.server.body_timeout.0,
-            max_requests: settings.server.max_requests,
-            coalesce_wait: settings.cache.coalesce_wait.0,
-        },
-    })
+    each_once(&keys)?;
+    Ok(Plan { settings, upstreams, router, catalogue: catalogue(settings)?, keys })
 }
 
-type Listed = (crate::identity::KeyHash, Rules, Arc<Account>);
-
-fn account(
-    team: &str,
-    section: &TeamSection,
-    key: &KeySection,
-    lasting: &Lasting,
-) -> Result<Listed, AssemblyFault> {
+fn planned<'a>(
+    team: &'a str,
+    of_team: &'a TeamSection,
+    key: &'a KeySection,
+    pepper: &Pepper,
+) -> Result<PlannedKey<'a>, AssemblyFault> {
     let place = |fault: &dyn ToString| {
         AssemblyFault(format!("teams.{team}.keys.{}: {}", key.name, fault.to_string()))
     };
-    let of_team = Access { models: section.models.clone(), expires: section.expires.clone() };
-    let of_key = Access { models: key.models.clone(), expires: key.expires.clone() };
-    let rules = Rules::new(&of_team, &of_key).map_err(|fault| place(&fault))?;
-    let hash = lasting.pepper.prove(&key.proof()).map_err(|fault| place(&fault))?;
+    let team_access = Access { models: of_team.models.clone(), expires: of_team.expires.clone() };
+    let key_access = Access { models: key.models.clone(), expires: key.expires.clone() };
+    let rules = Rules::new(&team_access, &key_access).map_err(|fault| place(&fault))?;
+    let hash = pepper.prove(&key.proof()).map_err(|fault| place(&fault))?;
     let mut budgets = Vec::new();
     for (scope, sections) in [
-        (Scope::Team(team.into()), &section.budgets),
+        (Scope::Team(team.into()), &of_team.budgets),
         (Scope::Key(team.into(), key.name.clone()), &key.budgets),
     ] {
-        let specs = BudgetSpec::list(&scope, sections).map_err(|(_, fault)| place(&fault))?;
-        budgets.extend(specs.into_iter().map(|spec| lasting.budgets.open(spec)));
+        budgets.extend(BudgetSpec::list(&scope, sections).map_err(|(_, fault)| place(&fault))?);
     }
-    let limiters = vec![
-        lasting.limiters.open(&format!("team {team}"), &section.limits),
-        lasting.limiters.open(&format!("key {team}/{}", key.name), &key.limits),
-    ];
-    let account = Account {
-        team: team.into(),
-        key: key.name.clone(),
-        rules: Some(rules.clone()),
-        limiters,
-        budgets,
-        cache: section.cache,
-    };
-    Ok((hash, rules, Arc::new(account)))
+    Ok(PlannedKey { hash, rules, team, of_team, key, budgets })
+}
+
+/// One key cannot belong to two callers.
+fn each_once(keys: &[PlannedKey<'_>]) -> Result<(), AssemblyFault> {
+    let mut seen = HashMap::new();
+    for key in keys {
+        if let Some(first) = seen.insert(key.hash, key) {
+            let (first_key, second_key) = (&first.key.name, &key.key.name);
+            return Err(AssemblyFault(format!(
+                "teams.{}.keys.{first_key} and teams.{}.keys.{second_key}: the same key is listed twice",
+                first.team, key.team
+            )));
+        }
+    }
+    Ok(())
+}
+
+impl Plan<'_> {
+    /// The budgets of all keys; a team's own with each of its keys.
+    pub(super) fn budgets(&self) -> impl Iterator<Item = &BudgetSpec> {
+        self.keys.iter().flat_map(|key| &key.budgets)
+    }
+
+    /// Puts the plan to work: budgets and limits that are in force already keep their counters and take
+    /// the new terms, new ones begin with what was `spent` before, and budgets that are not in the plan
+    /// are out of force. Cannot fail, since a config that is turned down must change nothing.
+    pub(super) fn adopt(self, lasting: &Lasting, spent: &SpentBefore, generation: u64) -> Policy {
+        let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
+        let Self { settings, upstreams, router, catalogue, keys } = self;
+        let listed: Vec<_> =
+            keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(lasting))).collect();
+        for budget in listed.iter().flat_map(|(_, _, account)| &account.budgets) {
+            if let Some(spent_before) = spent.of(budget.id()) {
+                budget.assign(spent_before, spent.now);
+            }
+        }
+        lasting.budgets.keep_only(&ids);
+        Policy {
+            generation,
+            directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
+            open: settings.open.then(|| Arc::new(open_account())),
+            router,
+            upstreams,
+            prices: Prices::of(catalogue),
+            overridden: settings.prices.keys().cloned().collect(),
+            refuse_unmetered: settings.unmetered == Unmetered::Refuse,
+            bounds: Bounds {
+                max_body: settings.server.max_body.0,
+                body_timeout: settings.server.body_timeout.0,
+                max_requests: settings.server.max_requests,
+                coalesce_wait: settings.cache.coalesce_wait.0,
+            },
+        }
+    }
+}
+
+impl PlannedKey<'_> {
+    fn open(self, lasting: &Lasting) -> Arc<Account> {
+        let (team, key) = (self.team, &self.key.name);
+        Arc::new(Account {
+            team: team.into(),
+            key: key.clone(),
+            rules: Some(self.rules),
+            limiters: vec![
+                lasting.limiters.open(&format!("team {team}"), &self.of_team.limits),
+                lasting.limiters.open(&format!("key {team}/{key}"), &self.key.limits),
+            ],
+            budgets: self.budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect(),
+            cache: self.of_team.cache,
+        })
+    }
 }
 
 /// Everyone, in local development without keys.

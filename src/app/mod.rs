@@ -4,6 +4,7 @@ mod admin_api;
 mod assemble;
 mod reload;
 mod running;
+mod spent;
 
 pub use assemble::{AssemblyFault, catalogue};
 pub use reload::{ReloadState, Reloader};

@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::assemble::{Lasting, assemble};
+use super::assemble::{Lasting, plan};
+use super::spent::spent_before;
 use crate::base::clock::Timestamp;
-use crate::config::{self, Faults};
-use crate::proxy::Door;
+use crate::config;
+use crate::proxy::{Door, Policy};
 
 /// Swaps policies. What cannot change while running (listeners, data directory, telemetry) waits for a restart.
 #[derive(Debug)]
 pub struct Reloader {
     config: PathBuf,
+    /// Of the start: a config that names another waits for a restart.
+    data_dir: PathBuf,
     door: Arc<Door>,
     lasting: Arc<Lasting>,
     state: Mutex<ReloadState>,
@@ -31,14 +34,20 @@ pub struct ReloadState {
 }
 
 impl Reloader {
-    pub(super) fn new(config: PathBuf, door: Arc<Door>, lasting: Arc<Lasting>, fingerprint: &str) -> Self {
+    pub(super) fn new(
+        config: PathBuf,
+        data_dir: PathBuf,
+        door: Arc<Door>,
+        lasting: Arc<Lasting>,
+        fingerprint: &str,
+    ) -> Self {
         let state = ReloadState {
             generation: 1,
             loaded_at: door.clock.now(),
             fingerprint: fingerprint.into(),
             last_error: None,
         };
-        Self { config, door, lasting, state: Mutex::new(state) }
+        Self { config, data_dir, door, lasting, state: Mutex::new(state) }
     }
 
     /// How the last load went.
@@ -51,17 +60,7 @@ impl Reloader {
     pub fn reload(&self) {
         // held throughout: two reloads at once would race for the generation
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let built = config::load(&self.config, &config::environment)
-            .map_err(|faults| told(&faults))
-            .and_then(|loaded| {
-                if loaded.fingerprint == state.fingerprint {
-                    return Ok(None);
-                }
-                let policy = assemble(&loaded.settings, &self.lasting, state.generation + 1)
-                    .map_err(|fault| fault.to_string())?;
-                Ok(Some((policy, loaded.fingerprint)))
-            });
-        match built {
+        match self.build(&state) {
             Ok(None) => state.last_error = None,
             Ok(Some((policy, fingerprint))) => {
                 self.door.live.swap(policy);
@@ -79,9 +78,17 @@ impl Reloader {
             }
         }
     }
-}
 
-fn told(faults: &Faults) -> String {
-    let first = faults.found().first().map(ToString::to_string);
-    first.map_or_else(|| faults.to_string(), |first| format!("{faults}: {first}"))
+    /// The policy of the file as it is now; `None` if it is the one in force. Nothing changes if it fails.
+    fn build(&self, state: &ReloadState) -> Result<Option<(Policy, String)>, String> {
+        let loaded = config::load(&self.config, &config::environment).map_err(|faults| faults.to_string())?;
+        if loaded.fingerprint == state.fingerprint {
+            return Ok(None);
+        }
+        let plan = plan(&loaded.settings, &self.lasting.pepper).map_err(|fault| fault.to_string())?;
+        let now = self.door.clock.now();
+        let spent = spent_before(&plan, &self.lasting.budgets, &self.data_dir, now)
+            .map_err(|fault| format!("what new budgets have spent cannot be read: {fault}"))?;
+        Ok(Some((plan.adopt(&self.lasting, &spent, state.generation + 1), loaded.fingerprint)))
+    }
 }

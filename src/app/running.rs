@@ -11,17 +11,17 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 
 use super::admin_api::{self, AdminView};
-use super::assemble::{AssemblyFault, Lasting, assemble};
+use super::assemble::{AssemblyFault, Lasting, plan};
 use super::reload::Reloader;
+use super::spent::spent_before;
 use crate::base::chance::Chance;
-use crate::base::clock::{Clock, Timestamp};
+use crate::base::clock::Clock;
 use crate::base::live::Live;
-use crate::budget::{Book, Budget, Need, Scope as BudgetScope};
+use crate::budget::Book;
 use crate::cache::Cache;
 use crate::config::environment;
 use crate::config::settings::Settings;
 use crate::identity::{Pepper, PepperFault};
-use crate::ledger::books::Books;
 use crate::ledger::journal::{Journal, JournalFault};
 use crate::ledger::recovery::recover;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
@@ -29,7 +29,7 @@ use crate::limits::LimiterBook;
 use crate::proxy::{Door, Station};
 use crate::server::{self, Listening, Workers};
 use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
-use crate::store::ledger::{LedgerReader as _, LedgerStore as _, Scope, StoreFault};
+use crate::store::ledger::{LedgerStore as _, StoreFault};
 use crate::store::sqlite::SqliteLedger;
 use crate::tokens::CountingPool;
 use crate::upstream::client::{Client, TlsFault, tls_config};
@@ -106,8 +106,9 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     }
     let pepper = Pepper::load_or_create(&pepper_path(&settings.data_dir))?;
     let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
-    let policy = assemble(settings, &lasting, 1)?;
-    rebuild(&settings.data_dir, &lasting.budgets.all(), clock.now())?;
+    let plan = plan(settings, &lasting.pepper)?;
+    let spent = spent_before(&plan, &lasting.budgets, &settings.data_dir, clock.now())?;
+    let policy = plan.adopt(&lasting, &spent, 1);
     let writer = writer::start(Arc::clone(&journal), Box::new(store))?;
     let door = Arc::new(Door {
         live: Live::new(policy),
@@ -128,7 +129,9 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let station = || Station { door: Arc::clone(&door), client: Client::new(Arc::clone(&tls)), scheme };
     let workers = server::start(&listening, &stopped, station)
         .map_err(|error| StartFault::Listen { address: settings.listen.clone(), error })?;
-    let reloader = Arc::new(Reloader::new(config, Arc::clone(&door), Arc::clone(&lasting), fingerprint));
+    let data_dir = settings.data_dir.clone();
+    let reloader =
+        Arc::new(Reloader::new(config, data_dir, Arc::clone(&door), Arc::clone(&lasting), fingerprint));
     let view = AdminView {
         door: Arc::clone(&door),
         lasting,
@@ -165,6 +168,10 @@ impl Running {
         if let Some(error) = status.last_error {
             tracing::error!(error, "the ledger could not be written; the journal keeps the records");
         }
+        let unwritten = self.door.journal.unwritten();
+        if unwritten > 0 {
+            tracing::error!(outcomes = unwritten, "tollgate.usage.lost: the journal could not be written");
+        }
         self.door.signals.flush_and_stop(FLUSH_AT_MOST);
     }
 }
@@ -186,7 +193,7 @@ fn ledger_status(watcher: WriterWatcher) -> impl Fn() -> LedgerStatus + Send + S
 /// Where the pepper lives.
 #[must_use]
 pub fn pepper_path(data_dir: &Path) -> PathBuf {
-    data_dir.join("pepper")
+    Pepper::path_in(data_dir)
 }
 
 /// Two: counting is rare, and the workers need the cores.
@@ -215,6 +222,7 @@ fn listening(settings: &Settings) -> Result<Listening, StartFault> {
         workers: settings.workers.map_or(cores, std::num::NonZeroUsize::get),
         max_connections: usize::try_from(settings.server.max_connections).unwrap_or(usize::MAX),
         header_timeout: settings.server.header_timeout.0,
+        write_timeout: settings.server.write_timeout.0,
         grace: settings.server.shutdown_grace.0,
     })
 }
@@ -225,23 +233,4 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, StartFault> {
     let fault = |error| StartFault::Listen { address: text.into(), error };
     let mut found = text.to_socket_addrs().map_err(fault)?;
     found.next().ok_or_else(|| fault(io::Error::from(io::ErrorKind::AddrNotAvailable)))
-}
-
-/// Sets every budget to what the ledger says was spent in its window: by assignment, never by addition.
-fn rebuild(data_dir: &Path, budgets: &[Arc<Budget>], now: Timestamp) -> Result<(), StoreFault> {
-    if budgets.is_empty() {
-        return Ok(());
-    }
-    let mut books = Books::open(data_dir)?;
-    for budget in budgets {
-        let spec = budget.spec();
-        let scope = match &spec.scope {
-            BudgetScope::Team(team) => Scope::Team(team),
-            BudgetScope::Key(team, key) => Scope::Key { team, key },
-        };
-        let since = budget.state(now).window.start;
-        let spent = books.spent_since(scope, since)?;
-        budget.assign(Need { cost: spent.cost, tokens: spent.tokens }, now);
-    }
-    Ok(())
 }

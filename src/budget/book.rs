@@ -1,7 +1,7 @@
 //! The budgets of a process: each opened once, its counters kept whatever the config does.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::account::{Account, BudgetState};
@@ -9,7 +9,7 @@ use super::amount::Need;
 use super::spec::{BudgetSpec, Scope};
 use crate::base::clock::Timestamp;
 
-/// All budgets by id. It grows by what operators write into configs, never by what callers send.
+/// All budgets by id, in force or not. It grows by what operators write into configs, never by what callers send.
 #[derive(Debug, Default)]
 pub struct Book {
     budgets: Lock<HashMap<String, Arc<Budget>>>,
@@ -22,6 +22,9 @@ pub struct Budget {
     id: String,
     /// Its place in the order in which several budgets are locked, so that no two requests deadlock.
     pub(super) order: u64,
+    /// Whether the config names it. One that does not any more is kept for the requests that it still
+    /// holds, and in case it comes back.
+    in_force: AtomicBool,
     account: Lock<Account>,
 }
 
@@ -33,23 +36,44 @@ impl Book {
     }
 
     /// The budget of this id. If it is open already, its counters stay and the next admission sees the
-    /// new terms.
+    /// new terms. If it is not in force, it has missed what was spent meanwhile: assign that.
     pub fn open(&self, spec: BudgetSpec) -> Arc<Budget> {
         let mut budgets = locked(&self.budgets);
         if let Some(known) = budgets.get(&spec.id) {
             known.lock().adopt(spec);
+            known.in_force.store(true, Ordering::Relaxed);
             return Arc::clone(known);
         }
         let order = self.next.fetch_add(1, Ordering::Relaxed);
-        let budget = Arc::new(Budget { id: spec.id.clone(), order, account: Lock::new(Account::new(spec)) });
+        let budget = Arc::new(Budget {
+            id: spec.id.clone(),
+            order,
+            in_force: AtomicBool::new(true),
+            account: Lock::new(Account::new(spec)),
+        });
         budgets.insert(budget.id.clone(), Arc::clone(&budget));
         budget
     }
 
-    /// Every budget that was ever opened, by id.
+    /// Whether the budget of this id is open and was kept since: its counters are whole.
+    #[must_use]
+    pub fn is_in_force(&self, id: &str) -> bool {
+        locked(&self.budgets).get(id).is_some_and(|budget| budget.in_force.load(Ordering::Relaxed))
+    }
+
+    /// Takes every budget out of force that is not among `ids`.
+    pub fn keep_only(&self, ids: &HashSet<String>) {
+        for budget in locked(&self.budgets).values().filter(|budget| !ids.contains(&budget.id)) {
+            budget.in_force.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Every budget in force, by id.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Budget>> {
-        let mut all: Vec<_> = locked(&self.budgets).values().cloned().collect();
+        let budgets = locked(&self.budgets);
+        let mut all: Vec<_> =
+            budgets.values().filter(|budget| budget.in_force.load(Ordering::Relaxed)).cloned().collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }

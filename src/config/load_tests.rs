@@ -231,7 +231,7 @@ listen: {CANARY}
 fn headers_may_hold_secrets_and_files_lie_beside_the_config() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("key"), "beside\n").unwrap();
-    std::fs::write(folder.path().join("prices.json"), "{}").unwrap();
+    std::fs::copy(repo_file("config/prices.json"), folder.path().join("prices.json")).unwrap();
     let path = folder.path().join("c.yaml");
     let text = "open: true\nprice_catalogue: prices.json\nupstreams:\n  a: { base_url: \"https://a.test\", \
                 api_key: file:key, headers: { x-token: \"Token ${KEY}\" } }\n";

@@ -166,6 +166,8 @@ pub struct ServerSection {
     pub header_timeout: Span,
     /// Limit on silence while a request body arrives.
     pub body_timeout: Span,
+    /// Limit on a client that takes nothing of its answer.
+    pub write_timeout: Span,
     /// How long requests may go on after a stop signal.
     pub shutdown_grace: Span,
 }
@@ -180,6 +182,8 @@ impl Default for ServerSection {
             // as long as common load balancers keep idle connections: closing first would race their next request
             header_timeout: Span(Duration::from_secs(75)),
             body_timeout: Span(Duration::from_secs(30)),
+            // a laptop that changes its network is back by then
+            write_timeout: Span(Duration::from_mins(1)),
             shutdown_grace: Span(Duration::from_secs(30)),
         }
     }

@@ -29,6 +29,20 @@ pub struct Pepper {
 pub struct KeyHash([u8; 32]);
 
 impl Pepper {
+    /// Where a data folder keeps its pepper.
+    #[must_use]
+    pub fn path_in(data_dir: &Path) -> PathBuf {
+        data_dir.join("pepper")
+    }
+
+    /// Reads the pepper file.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is readable by everyone, or does not hold 64 hex digits.
+    pub fn load(path: &Path) -> Result<Self, PepperFault> {
+        read(path)
+    }
+
     /// Reads the pepper file, or makes one on first use.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ pub struct WriterStatus {
     pub rows_written: u64,
     /// Batches saved since the start.
     pub batches: u64,
-    /// Batches that failed and were tried again.
+    /// Tries that failed and were repeated.
     pub failures: u64,
     /// Bytes of the journal that are not settled yet, about.
     pub lag_bytes: u64,
@@ -27,7 +27,7 @@ pub struct WriterStatus {
     pub open_intents: u64,
     /// Segments deleted since the start, settled to the last record.
     pub segments_deleted: u64,
-    /// Why the last batch failed; `None` when it did not.
+    /// Why the last try failed; `None` when it did not.
     pub last_error: Option<String>,
     /// Every outcome before this place is in the ledger.
     pub settled_to: Position,
@@ -223,13 +223,15 @@ impl Writer {
 
     /// Settles all that is in the journal at this moment, batch by batch.
     fn settle(&mut self) -> Result<(), Fault> {
+        // what is in the files is settled whether or not the rest can join it: that makes room
+        let written = self.journal.write_unwritten();
         let limit = self.journal.end();
         self.begin(limit)?;
         loop {
             let more = self.gather(limit)?;
             self.save()?;
             if !more {
-                return Ok(());
+                return Ok(written?);
             }
         }
     }

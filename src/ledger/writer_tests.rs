@@ -225,3 +225,26 @@ fn a_journal_that_was_lost_does_not_hide_its_successor() {
     drop(writer);
     assert_eq!(ids(&dir), (0..150).collect::<Vec<_>>());
 }
+
+fn wait_for(writer: &WriterHandle, state: impl Fn(&WriterStatus) -> bool) {
+    let not_yet = |status: &mut WriterStatus| !state(status);
+    let (status, _) =
+        writer.progress.moved.wait_timeout_while(writer.progress.status(), PATIENCE, not_yet).unwrap();
+    assert!(state(&status), "{status:?}");
+}
+
+#[test]
+fn outcomes_that_a_full_disk_turned_away_are_settled_once_there_is_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(&dir, 1 << 20);
+    let writer = writer(&journal);
+    let folder = dir.path().join("journal");
+    let away = folder.with_extension("away");
+    std::fs::rename(&folder, &away).unwrap();
+    journal.fill_disk();
+    journal.close(&record(1)).unwrap();
+    wait_for(&writer, |status| status.last_error.is_some());
+    std::fs::rename(&away, &folder).unwrap();
+    wait_for(&writer, |status| status.rows_written == 1 && status.last_error.is_none());
+    assert_eq!((ids(&dir), journal.unwritten()), (vec![1], 0));
+}

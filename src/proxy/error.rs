@@ -20,6 +20,10 @@ use crate::upstream::client::SendFault;
 /// Tollgate's own answer instead of an upstream's.
 #[derive(Debug, Clone)]
 pub enum Refusal {
+    /// A method that asks no upstream: `CONNECT`, `TRACE`, `OPTIONS *`, or an unknown one.
+    MethodNotAllowed,
+    /// Two readers could disagree on where the request ends or whom it asks.
+    AmbiguousFraming(&'static str),
     /// No key was presented.
     MissingKey,
     /// Two different keys were presented, or one that cannot be a key.
@@ -84,6 +88,8 @@ impl Refusal {
         use Rejection as R;
         use StatusCode as S;
         let (status, code, kind, reason) = match self {
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method_not_allowed", BAD, R::InvalidRequest),
+            Self::AmbiguousFraming(_) => (S::BAD_REQUEST, "ambiguous_framing", BAD, R::InvalidRequest),
             Self::MissingKey => (S::UNAUTHORIZED, "missing_api_key", BAD, R::AuthFailed),
             Self::MalformedKey => (S::UNAUTHORIZED, "malformed_api_key", BAD, R::AuthFailed),
             Self::UnknownKey => (S::UNAUTHORIZED, "invalid_api_key", BAD, R::AuthFailed),
@@ -121,6 +127,8 @@ impl Refusal {
     #[must_use]
     pub fn message(&self) -> String {
         match self {
+            Self::MethodNotAllowed => "this method is not forwarded (`OPTIONS *` neither)".into(),
+            Self::AmbiguousFraming(what) => format!("the request's head is ambiguous: {what}"),
             Self::MissingKey => {
                 "no API key was sent: use `Authorization: Bearer KEY`, `x-api-key` or `api-key`".into()
             }
@@ -202,6 +210,16 @@ impl Refusal {
         if self.is_final() {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
+        match self {
+            Self::MethodNotAllowed => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(ALLOWED));
+            }
+            // what else came on this connection may be part of this request (RFC 9112, 6.1)
+            Self::AmbiguousFraming(_) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
         (face.status, headers, Bytes::from(body))
     }
 }
@@ -211,6 +229,8 @@ const DENIED: &str = "permission_error";
 const LIMITED: &str = "rate_limit_error";
 const OURS: &str = "server_error";
 const QUOTA: &str = "insufficient_quota";
+
+const ALLOWED: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// The one header that stops every official SDK after one attempt (WIRE 2.1).
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

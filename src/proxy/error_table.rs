@@ -38,6 +38,8 @@ fn samples() -> Vec<Refusal> {
         Refusal::ShuttingDown,
         Refusal::Overloaded,
         Refusal::MemoryFull,
+        Refusal::MethodNotAllowed,
+        Refusal::AmbiguousFraming("there is more than one `host`"),
         Refusal::MissingKey,
         Refusal::MalformedKey,
         Refusal::UnknownKey,
@@ -100,6 +102,13 @@ fn when(refusal: &Refusal) -> &'static str {
         Refusal::Overloaded => "More than `server.max_requests` requests are at work.",
         Refusal::MemoryFull => {
             "No room for the body was found among the bodies in memory (`server.max_body_total`) within 5 s."
+        }
+        Refusal::MethodNotAllowed => {
+            "The request is `CONNECT`, `TRACE`, `OPTIONS *`, or of a method unknown to HTTP, such as `post`."
+        }
+        Refusal::AmbiguousFraming(_) => {
+            "Two servers could disagree on the body's end or the host: a `transfer-encoding` other than `chunked`, \
+             a `host` that is missing, double, no host, or not HTTP/2's `:authority`. The connection is closed."
         }
         Refusal::MissingKey => "The request carries no key, or an empty one.",
         Refusal::MalformedKey => {
@@ -166,6 +175,10 @@ fn remedy(refusal: &Refusal) -> &'static str {
         Refusal::Overloaded | Refusal::MemoryFull => {
             "Try again after `retry-after`. If it lasts, raise the limit as far as memory goes, or run more \
              gateways."
+        }
+        Refusal::MethodNotAllowed => "Use one of the methods in the header `allow`.",
+        Refusal::AmbiguousFraming(_) => {
+            "Look at the client, or at the proxy before Tollgate: libraries do not send such requests."
         }
         Refusal::MissingKey => "Send one in `Authorization: Bearer KEY`, `x-api-key` or `api-key`.",
         Refusal::MalformedKey => {
@@ -291,7 +304,8 @@ const CLOSING: &str = "
 ## `internal_error`
 
 Status 500 Internal Server Error. A request met a fault of Tollgate's own (a panic). It cost that request and no
-other; `tollgate_panics_total` counts it, the log has a line at `error`, and its ledger row says `cancelled`.
+other; `tollgate_panics_total` counts it, the log has a line at `error`, and its ledger row says `failed`. Where the
+answer was already on its way, it breaks off.
 
 **What to do.** Please report it, with the log's lines.
 

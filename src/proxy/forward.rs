@@ -68,7 +68,7 @@ fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<Ticket, Refus
     }
     if x.price.is_some() {
         // so that an intent whose end nobody sees is charged by a named catalogue
-        x.record.catalogue = x.policy.catalogue.version().into();
+        x.record.catalogue = x.policy.prices.version().into();
     }
     x.door.journal.intend(&x.record).map_err(|fault| unrecorded(&fault))
 }

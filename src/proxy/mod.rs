@@ -13,22 +13,26 @@ pub mod error_table;
 mod exchange;
 mod fill;
 mod forward;
+mod framing;
 mod headers;
 mod identify;
 mod intake;
 mod need;
 pub mod policy;
+pub mod prices;
 mod recall;
 mod relay;
 mod report;
 mod request;
 mod settle;
+mod stall;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use body::Outgoing;
 pub use policy::{Account, Bounds, Door, Policy, Station};
+pub use stall::give_up_stalled;
 
 use error::Refusal;
 use exchange::Exchange;
@@ -45,7 +49,8 @@ pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<O
 
 async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> Result<Answer, Refusal> {
     x.enter()?;
-    if let Err(refusal) = identify::identify(x, asked.headers()) {
+    let checked = framing::check(&asked.parts);
+    if let Err(refusal) = checked.and_then(|()| identify::identify(x, asked.headers())) {
         intake::drain(&mut asked).await;
         return Err(refusal);
     }

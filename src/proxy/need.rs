@@ -19,8 +19,8 @@ pub(super) fn price_of(x: &Exchange, request: &ReadRequest) -> Option<Arc<Price>
     let now = x.now();
     let price = |target: &Target| {
         let host = Some(x.policy.upstreams[target.upstream].authority.host());
-        let sent = target.model.as_deref().and_then(|model| x.policy.catalogue.price(host, model, now));
-        sent.or_else(|| x.policy.catalogue.price(host, &x.record.model, now))
+        let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, now));
+        sent.or_else(|| x.policy.prices.price(host, &x.record.model, now))
     };
     let prices: Option<Vec<Arc<Price>>> = request.targets.iter().map(price).collect();
     prices?.into_iter().max_by_key(|price| ceiling(price, SAMPLE_TOKENS, SAMPLE_TOKENS))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::prices::Prices;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
 use crate::base::live::Live;
@@ -16,7 +17,6 @@ use crate::dialect::path::Dialect;
 use crate::identity::{Directory, Rules};
 use crate::ledger::journal::Journal;
 use crate::limits::Limiter;
-use crate::pricing::catalogue::Catalogue;
 use crate::routing::router::{Plan, Router, Target, UpstreamIndex};
 use crate::signals::Signals;
 use crate::tokens::CountingPool;
@@ -74,7 +74,7 @@ pub struct Policy {
     /// All upstreams, in the config's order.
     pub upstreams: Vec<Arc<Upstream>>,
     /// What things cost.
-    pub catalogue: Arc<Catalogue>,
+    pub prices: Prices,
     /// Models with a price of their own in the config: that price is taken before any other.
     pub overridden: Vec<String>,
     /// Whether unmetered paths are refused to callers with a budget.

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -346,6 +347,20 @@ impl Relay {
         }
     }
 
+    /// A panic of ours: what went out counts as far as the meter can still tell.
+    pub(super) fn fail(&mut self) {
+        tracing::error!("a request panicked while its answer was relayed; the answer was broken off");
+        let Some((x, meter)) = self.open.take() else { return };
+        x.door.signals.panicked();
+        let close = || {
+            // the meter may be what panicked
+            let reading = catch_unwind(AssertUnwindSafe(|| meter.finish())).unwrap_or_default();
+            x.close(End::broken(Outcome::Failed, "internal_error", reading));
+        };
+        // what panics again stays open in the journal, which charges the reservation at the next start
+        let _ = catch_unwind(AssertUnwindSafe(close));
+    }
+
     /// Closes the books, once.
     fn end(&mut self, outcome: Outcome, error: Option<&'static str>) {
         let Some((x, meter)) = self.open.take() else { return };
@@ -361,6 +376,10 @@ impl Relay {
 impl Drop for Relay {
     /// The client is gone. After the dialect's own end that is success: some SDKs hang up on `[DONE]`.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // a second panic here would end the process
+            return self.fail();
+        }
         let saw_end = self.open.as_ref().is_some_and(|(_, meter)| meter.is_complete());
         let all_sent = self.ended && self.pieces.is_empty();
         let outcome = if saw_end || all_sent { Outcome::Completed } else { Outcome::Cancelled };

@@ -13,8 +13,8 @@ pub(super) fn report(books: &Books) {
     let (server_address, server_port) = split_port(&books.head.host);
     let asked = asked(&books.facts);
     let response_model = &books.record.response_model;
-    let knows_response = !response_model.is_empty()
-        && books.policy.catalogue.price(None, response_model, books.now()).is_some();
+    let knows_response =
+        !response_model.is_empty() && books.policy.prices.price(None, response_model, books.now()).is_some();
     books.door.signals.finish(&Finished {
         record: &books.record,
         http: HttpFacts {

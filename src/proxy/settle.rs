@@ -273,7 +273,7 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
         return (!may_cost_unknown).then_some(NanoUsd::ZERO);
     }
     if is_background(books) && reading.usage.is_none() {
-        books.record.catalogue = books.policy.catalogue.version().into();
+        books.record.catalogue = books.policy.prices.version().into();
         return (books.record.reserved > NanoUsd::ZERO).then_some(books.record.reserved);
     }
     let price = final_price(books)?;
@@ -286,23 +286,20 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
     let mut total = own.amount;
     let now = books.now();
     for (model, usage) in &reading.extra {
-        let other = if model.is_empty() {
-            Some(price.clone())
-        } else {
-            books.policy.catalogue.price(None, model, now)
-        };
+        let other =
+            if model.is_empty() { Some(price.clone()) } else { books.policy.prices.price(None, model, now) };
         let part = other.and_then(|price| cost(&price, usage, &terms).amount);
         total = total.zip(part).map(|(sum, part)| sum + part);
     }
     books.record.rates = own.rates.to_json();
-    books.record.catalogue = books.policy.catalogue.version().into();
+    books.record.catalogue = books.policy.prices.version().into();
     total
 }
 
 /// A price from the config wins; then the model that the answer names, the model sent, the model asked for.
 fn final_price(books: &Books) -> Option<Arc<Price>> {
     let record = &books.record;
-    let catalogue = &books.policy.catalogue;
+    let catalogue = &books.policy.prices;
     let now = Timestamp::from_nanos(record.started_at);
     let overridden = |model: &&String| books.policy.overridden.contains(model);
     let host = books.attempts.last().map(|attempt| attempt.host.as_str());

@@ -89,11 +89,11 @@ pub struct BudgetGauge {
 /// The ledger's writer, as metrics show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LedgerStatus {
-    /// Records in the journal that are not in the store.
+    /// Bytes of the journal that are not in the store, about.
     pub lag: u64,
     /// Rows written since the start.
     pub written: u64,
-    /// Rows that the store refused for good.
+    /// Tries to write that failed and were repeated: no row is lost by them.
     pub failed: u64,
 }
 

@@ -136,12 +136,12 @@ metrics! {
     CONFIG_RELOADS: Counter "tollgate.config.reloads" "{reload}"
         [n::RELOAD_OUTCOME] NONE,
         "Attempts to load a changed config.";
-    LEDGER_LAG: ObservableGauge "tollgate.ledger.lag" "{record}"
+    LEDGER_LAG: ObservableGauge "tollgate.ledger.lag" "By"
         [] NONE,
-        "Records in the journal that are not in the store yet.";
+        "Bytes of the journal that are not in the store yet, about.";
     LEDGER_ROWS: ObservableCounter "tollgate.ledger.rows" "{row}"
         [n::LEDGER_RESULT] NONE,
-        "Rows the writer brought to the store.";
+        "Rows the writer brought to the store (`written`), and its tries that failed and were repeated (`failed`).";
     PANICS: Counter "tollgate.panics" "{panic}"
         [] NONE,
         "Requests ended by a panic of ours.";

@@ -7,6 +7,7 @@ mod support;
 mod cache;
 mod callers;
 mod counting;
+mod disk;
 mod framing;
 mod limits;
 mod money;

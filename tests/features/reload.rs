@@ -1,5 +1,7 @@
 //! The config changes while requests are at work: what holds, what changes, what a bad file does.
 
+use tollgate::identity::Pepper;
+
 use crate::support::{Ask, CI, Gateway, PROD, Wire, chat, mock, stream_chat, until};
 
 const BOTH: &str = "[{ name: prod, key: \"${KEY_PROD}\" }, { name: ci, key: \"${KEY_CI}\" }]";
@@ -99,13 +101,51 @@ fn a_reload_resets_neither_budgets_nor_limits() {
 }
 
 #[test]
+fn a_budget_that_comes_by_reload_knows_what_was_spent() {
+    let mock = mock();
+    let with = |budgets: &str| config(&mock.base_url(), PROD_ONLY, &format!(", budgets: [{budgets}]"));
+    let (month, day) = ("{ limit_usd: 5, every: month }", "{ limit_usd: 5, every: day }");
+    let tiny = "{ limit_usd: 0.000001, every: day }";
+    let gateway = Gateway::start(&with(month));
+    let reloaded = |to: u64, text: &str| {
+        gateway.setup.write(&with(text));
+        until("the new config", || (generation(&gateway) == to).then_some(()));
+        gateway.api("budgets")["budgets"].clone()
+    };
+    assert_eq!(ask(&gateway, PROD), 200);
+    let spent = until("the books to close", || {
+        let budget = gateway.api("budgets")["budgets"][0].clone();
+        (budget["reserved"] == 0 && budget["spent"] != 0).then(|| budget["spent"].as_u64().unwrap())
+    });
+    gateway.rows(1);
+    let shown = reloaded(2, day);
+    assert_eq!((&shown[0]["id"], &shown[0]["spent"]), (&"team:search/day-usd".into(), &spent.into()));
+    assert_eq!(shown.as_array().unwrap().len(), 1, "the month's is gone");
+    assert_eq!(gateway.metric("tollgate_budget_limit{"), 5.0, "and so are its gauges");
+    assert_eq!(ask(&gateway, PROD), 200);
+    let twice = until("the books to close", || {
+        let budget = gateway.api("budgets")["budgets"][0].clone();
+        (budget["reserved"] == 0).then(|| budget["spent"].as_u64().unwrap()).filter(|now| *now > spent)
+    });
+    gateway.rows(2);
+    let shown = reloaded(3, &format!("{month}, {day}"));
+    assert_eq!((&shown[0]["spent"], &shown[1]["spent"]), (&twice.into(), &twice.into()));
+    reloaded(4, tiny);
+    assert_eq!(ask(&gateway, PROD), 402, "an edit does not hand out the money again");
+}
+
+#[test]
 fn a_bad_file_changes_nothing_and_is_shown() {
     let mock = mock();
     let gateway = Gateway::start(&config(&mock.base_url(), PROD_ONLY, ""));
     assert_eq!(ask(&gateway, PROD), 200);
     for bad in ["upstreams: [", "teams: {}\nno_such_key: 1\n", ""] {
         gateway.setup.write(bad);
-        until("the fault to be shown", || gateway.api("config")["last_error"].as_str().map(str::to_owned));
+        let told = until("the fault to be shown", || {
+            gateway.api("config")["last_error"].as_str().map(str::to_owned)
+        });
+        let first = told.lines().next().unwrap().split_once(".yaml:").unwrap().1;
+        assert_eq!(told.matches(first).count(), 1, "each fault once: {told}");
         assert_eq!(ask(&gateway, PROD), 200);
         assert_eq!(generation(&gateway), 1);
         gateway.setup.write(&config(&mock.base_url(), PROD_ONLY, ""));
@@ -115,6 +155,36 @@ fn a_bad_file_changes_nothing_and_is_shown() {
         gateway.metric(r#"tollgate_config_reloads_total{tollgate_config_reload_outcome="rejected"}"#) >= 3.0
     );
     assert!(gateway.log().contains("rejected"));
+}
+
+#[test]
+fn a_file_that_fails_late_changes_neither_budgets_nor_limits() {
+    let mock = mock();
+    let terms = |limit: u32, usd: u32| {
+        format!(
+            ", limits: {{ requests_per_minute: {limit} }}, budgets: [{{ limit_usd: {usd}, every: month }}]"
+        )
+    };
+    let good = config(&mock.base_url(), PROD_ONLY, &terms(600, 5));
+    let gateway = Gateway::start(&good);
+    assert_eq!(ask(&gateway, PROD), 200);
+    std::fs::write(gateway.setup.dir.path().join("prices.json"), "garbage").unwrap();
+    let pepper = Pepper::load(&Pepper::path_in(&gateway.setup.data_dir())).unwrap();
+    let twice = format!(
+        "[{{ name: prod, key: \"${{KEY_PROD}}\" }}, {{ name: ci, hash: \"{}\" }}]",
+        pepper.hash(PROD)
+    );
+    let bad_prices = config(&mock.base_url(), PROD_ONLY, &terms(1, 1)) + "price_catalogue: prices.json\n";
+    for bad in [bad_prices, config(&mock.base_url(), &twice, &terms(1, 1))] {
+        gateway.setup.write(&bad);
+        until("the fault to be shown", || gateway.api("config")["last_error"].as_str().map(str::to_owned));
+        assert_eq!(gateway.api("budgets")["budgets"][0]["limit"], 5_000_000_000_u64);
+        assert_eq!((ask(&gateway, PROD), ask(&gateway, PROD)), (200, 200), "600 per minute, as before");
+        gateway.setup.write(&good);
+        until("the fault to be gone", || gateway.api("config")["last_error"].is_null().then_some(()));
+        assert_eq!(gateway.api("budgets")["budgets"][0]["limit"], 5_000_000_000_u64);
+        assert_eq!((ask(&gateway, PROD), generation(&gateway)), (200, 1));
+    }
 }
 
 #[test]

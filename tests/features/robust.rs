@@ -42,8 +42,8 @@ fn a_client_that_never_finishes_its_header_is_let_go() {
 fn a_client_that_never_says_anything_is_let_go() {
     let mock = mock();
     let gateway = start(mock.addr, "header_timeout: 300ms", "");
-    // nothing, and the beginning of HTTP/2's first words
-    for begun in ["", "PRI * HTTP/2.0\r\n"] {
+    // nothing, and beginnings of HTTP/2's first words
+    for begun in ["", "P", "PRI * HTTP/2.0\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
         let mut wire = Wire::open(gateway.data);
         wire.write(begun.as_bytes());
         wire.rest();
@@ -59,6 +59,22 @@ fn a_client_that_is_idle_between_requests_is_let_go() {
     wire.write(&chat("gpt-4o").bytes());
     assert_eq!(wire.answer().status, 200);
     assert!(wire.rest().is_empty());
+}
+
+/// More than the system keeps for a client that does not read.
+const LARGE: usize = 32 << 20;
+
+#[test]
+fn a_client_that_stops_reading_is_let_go() {
+    let upstream = Recorder::start(|_| json_answer(200, "", &"x".repeat(LARGE)));
+    let gateway = start(upstream.addr, "write_timeout: 300ms", "");
+    let mut wire = Wire::open(gateway.data);
+    wire.write(&Ask::get("/v1/files/large/content").bearer(PROD).bytes());
+    assert_eq!(wire.head().status, 200);
+    assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+    until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+    // what the system had taken for it is all it gets
+    assert!(wire.rest().len() < LARGE);
 }
 
 #[test]
@@ -132,6 +148,31 @@ fn a_request_cannot_hide_in_another_s_body() {
     );
     wire.rest();
     assert!(upstream.seen().iter().all(|seen| !seen.line.contains("embeddings")), "{:?}", upstream.seen());
+}
+
+#[test]
+fn a_request_that_can_be_read_in_two_ways_is_refused_and_its_connection_closed() {
+    let upstream = Recorder::plain();
+    let gateway = start(upstream.addr, "", "");
+    let after = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
+    for head in [
+        "host: localhost\r\ntransfer-encoding: gzip, chunked\r\n",
+        "host: localhost\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "host: localhost\r\ntransfer_encoding: chunked\r\ntransfer-encoding: chunked\r\n",
+        "host: localhost\r\nhost: other\r\ntransfer-encoding: chunked\r\n",
+        "host: user@localhost\r\ntransfer-encoding: chunked\r\n",
+        "transfer-encoding: chunked\r\n",
+    ] {
+        let mut wire = Wire::open(gateway.data);
+        wire.write_while_open(
+            format!("POST /v1/any HTTP/1.1\r\nauthorization: Bearer {PROD}\r\n{head}\r\n0\r\n\r\n{after}")
+                .as_bytes(),
+        );
+        let answer = wire.answer();
+        assert_eq!(answer.refusal(), (400, "ambiguous_framing".into()), "{head}");
+        assert!(wire.rest().is_empty(), "{head}");
+    }
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
 }
 
 #[test]
@@ -356,14 +397,24 @@ fn a_large_upload_passes_without_being_held() {
 fn the_gateway_is_no_tunnel_and_no_open_proxy() {
     let (upstream, other) = (Recorder::plain(), Recorder::plain());
     let gateway = start(upstream.addr, "", "");
-    let mut wire = Wire::open(gateway.data);
-    wire.write(
-        format!("CONNECT {0} HTTP/1.1\r\nhost: {0}\r\nauthorization: Bearer {PROD}\r\n\r\n", other.addr)
-            .as_bytes(),
-    );
-    let status = wire.head().status;
-    assert!((400..500).contains(&status), "{status}");
-    assert!(upstream.seen().iter().all(|seen| !seen.line.starts_with("CONNECT")), "{:?}", upstream.seen());
+    let asked = [
+        format!("CONNECT {}", other.addr),
+        "TRACE /v1/models".into(),
+        "OPTIONS *".into(),
+        "post /v1/chat/completions".into(),
+    ];
+    for asked in &asked {
+        let mut wire = Wire::open(gateway.data);
+        wire.write(
+            format!("{asked} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {PROD}\r\n\r\n", other.addr)
+                .as_bytes(),
+        );
+        let answer = wire.answer();
+        assert_eq!(answer.refusal(), (405, "method_not_allowed".into()), "{asked}");
+        assert!(answer.header("allow").is_some_and(|allowed| allowed.contains("POST")));
+    }
+    assert_eq!(gateway.rows(asked.len()).len(), asked.len());
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
     let mut wire = Wire::open(gateway.data);
     let text = String::from_utf8(chat("gpt-4o").bytes()).unwrap();
     wire.write(text.replace("POST /", &format!("POST http://{}/", other.addr)).as_bytes());

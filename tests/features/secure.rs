@@ -15,11 +15,11 @@ use hyper_util::server::conn::auto;
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{COMPLETION, Gateway, PROD, Setup, Wire, chat, mock, until};
+use crate::support::{COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, until};
 
 const TEAM: &str = "teams: { search: { keys: [{ name: prod, key: \"${KEY_PROD}\" }] } }\n";
 
@@ -31,14 +31,14 @@ fn run<F: Future>(future: F) -> F::Output {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
-/// A gateway that speaks TLS with this certificate.
-fn gateway_with(own: &CertifiedKey<KeyPair>, upstream: SocketAddr) -> Gateway {
+/// A gateway that speaks TLS with this certificate; `server` are its bounds.
+fn gateway_with(own: &CertifiedKey<KeyPair>, upstream: SocketAddr, server: &str) -> Gateway {
     let setup = Setup::new("");
     let (cert, key) = (setup.dir.path().join("cert.pem"), setup.dir.path().join("key.pem"));
     std::fs::write(&cert, own.cert.pem()).unwrap();
     std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
     setup.write(&format!(
-        "tls: {{ cert: \"{}\", key: \"{}\" }}\nupstreams: {{ mock: {{ base_url: \"http://{upstream}/v1\" }} }}\n{TEAM}",
+        "server: {{ {server} }}\ntls: {{ cert: \"{}\", key: \"{}\" }}\nupstreams: {{ mock: {{ base_url: \"http://{upstream}/v1\" }} }}\n{TEAM}",
         cert.display(),
         key.display()
     ));
@@ -117,6 +117,37 @@ fn a_reset_http2_stream_is_a_cancelled_request() {
     until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
 }
 
+#[test]
+fn a_client_that_takes_no_more_of_one_stream_loses_that_stream() {
+    let upstream = Recorder::start(|seen| match seen.line.contains("/files/") {
+        true => json_answer(200, "", &"x".repeat(32 << 20)),
+        false => json_answer(200, "", COMPLETION),
+    });
+    let gateway = Gateway::start(&format!(
+        "server: {{ write_timeout: 300ms }}\nupstreams: {{ up: {{ base_url: \"http://{}/v1\" }} }}\n{TEAM}",
+        upstream.addr
+    ));
+    let addr = gateway.data;
+    run(async {
+        let mut sender = http2_over(TcpStream::connect(addr).await.unwrap()).await;
+        let ask = Request::get("http://localhost/v1/files/large/content")
+            .header("authorization", format!("Bearer {PROD}"))
+            .body(Full::default())
+            .unwrap();
+        let untaken = sender.send_request(ask).await.unwrap();
+        // the connection is read all the while, and answers pings
+        let gateway = tokio::task::spawn_blocking(move || {
+            assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+            gateway
+        });
+        let gateway = gateway.await.unwrap();
+        assert!(untaken.into_body().collect().await.is_err());
+        let (status, ..) = read(sender.send_request(post(false, "gpt-4o")).await.unwrap()).await;
+        assert_eq!(status, 200);
+        drop(gateway);
+    });
+}
+
 fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&[u8]]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.cert.der().clone()).unwrap();
@@ -131,7 +162,7 @@ fn trusting(certificate: &CertifiedKey<KeyPair>, alpn: &[&[u8]]) -> TlsConnector
 #[test]
 fn over_tls_the_client_chooses_the_protocol() {
     let (mock, own) = (mock(), certificate());
-    let gateway = gateway_with(&own, mock.addr);
+    let gateway = gateway_with(&own, mock.addr, "");
     run(async {
         let open = async |alpn: &[&[u8]]| {
             let stream = TcpStream::connect(gateway.data).await.unwrap();
@@ -157,6 +188,36 @@ fn over_tls_the_client_chooses_the_protocol() {
     plain.write(&chat("gpt-4o").bytes());
     assert!(!String::from_utf8_lossy(&plain.rest()).contains("200 OK"));
     assert_eq!(gateway.rows(3).len(), 3);
+}
+
+#[test]
+fn over_tls_too_a_client_must_say_something_and_must_read() {
+    let own = certificate();
+    let upstream = Recorder::start(|_| json_answer(200, "", &"x".repeat(32 << 20)));
+    let gateway = gateway_with(&own, upstream.addr, "header_timeout: 300ms, write_timeout: 300ms");
+    run(async {
+        let open = async |alpn: &[&[u8]]| {
+            let stream = TcpStream::connect(gateway.data).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            trusting(&own, alpn).connect(name, stream).await.unwrap()
+        };
+        for (alpn, begun) in [(&b"http/1.1"[..], ""), (b"h2", ""), (b"h2", "PRI * HTTP/2.0\r\n")] {
+            let mut tls = open(&[alpn]).await;
+            tls.write_all(begun.as_bytes()).await.unwrap();
+            tls.flush().await.unwrap();
+            let mut told = Vec::new();
+            // the end may come with or without TLS's goodbye
+            let _ = tls.read_to_end(&mut told).await;
+            assert!(told.is_empty(), "{begun:?}: {told:?}");
+        }
+        let mut tls = open(&[b"http/1.1"]).await;
+        let ask =
+            format!("GET /v1/files/f HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {PROD}\r\n\r\n");
+        tls.write_all(ask.as_bytes()).await.unwrap();
+        tls.flush().await.unwrap();
+        assert_eq!(gateway.rows(1)[0].outcome.as_str(), "cancelled");
+        drop(tls);
+    });
 }
 
 /// An upstream behind TLS that says in a header which protocol it was asked in.

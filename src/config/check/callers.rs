@@ -10,6 +10,7 @@ use crate::base::clock::Clock;
 use crate::budget::section::BudgetSection;
 use crate::config::report::KeyPath;
 use crate::config::settings::{KeySection, Settings, TeamSection};
+use crate::identity::Pepper;
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     let teams = KeyPath::top("teams");
@@ -19,7 +20,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
             "add a team with a key (`tollgate keys new TEAM/NAME`), or `open: true` to try it out alone";
         checker.error(&teams, "there is no team, so nobody may ask", hint);
     }
-    let mut proofs = HashMap::new();
+    let mut proofs = Proofs { pepper: pepper(settings), seen: HashMap::new() };
     for (name, section) in &settings.teams {
         let path = teams.key(name);
         checker.name(&path, name);
@@ -85,26 +86,37 @@ fn is_hash(text: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// The keys seen so far.
+struct Proofs {
+    /// `None` before the first start: then a `key` and the `hash` of it cannot be told to be the same.
+    pepper: Option<Pepper>,
+    seen: HashMap<String, KeyPath>,
+}
+
+/// The pepper of this config's data folder, if there is one that this user may read. Makes none.
+fn pepper(settings: &Settings) -> Option<Pepper> {
+    Pepper::load(&Pepper::path_in(&settings.data_dir)).ok()
+}
+
 /// Two entries for one key would leave it to chance whose request it is.
-fn same_proof(
-    path: &KeyPath,
-    key: &KeySection,
-    seen: &mut HashMap<String, KeyPath>,
-    checker: &mut Checker<'_>,
-) {
+fn same_proof(path: &KeyPath, key: &KeySection, proofs: &mut Proofs, checker: &mut Checker<'_>) {
     let (word, proof) = match (&key.hash, &key.key) {
         (Some(hash), None) => ("hash", hash.to_ascii_lowercase()),
         // hashed, so that no second copy of a key lies in memory
-        (None, Some(key)) => ("key", blake3::hash(key.expose().as_bytes()).to_hex().to_string()),
+        (None, Some(key)) => {
+            let key = key.expose();
+            let bare = || blake3::hash(key.as_bytes()).to_hex().to_string();
+            ("key", proofs.pepper.as_ref().map_or_else(bare, |pepper| pepper.hash(key).to_string()))
+        }
         _ => return,
     };
-    match seen.get(&proof) {
+    match proofs.seen.get(&proof) {
         Some(first) => {
             let message = format!("this is the same key as {first}");
             checker.error(&path.key(word), message, "give each caller a key of its own");
         }
         None => {
-            seen.insert(proof, path.clone());
+            proofs.seen.insert(proof, path.clone());
         }
     }
 }

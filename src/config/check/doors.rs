@@ -111,6 +111,7 @@ fn bounds(settings: &Settings, checker: &mut Checker<'_>) {
         ("max_connections", server.max_connections == 0),
         ("header_timeout", server.header_timeout.0.is_zero()),
         ("body_timeout", server.body_timeout.0.is_zero()),
+        ("write_timeout", server.write_timeout.0.is_zero()),
     ] {
         checker.not_zero(&path.key(key), is_zero);
     }

@@ -1,12 +1,14 @@
 //! Checks of upstreams, routes and prices.
 
-use std::fs::File;
+use std::fs;
+use std::path::Path;
 
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::{Checker, known};
 use crate::config::report::KeyPath;
 use crate::config::settings::Settings;
+use crate::pricing::catalogue::Catalogue;
 use crate::routing::section::{Pick, RouteSection};
 use crate::upstream::section::UpstreamSection;
 
@@ -35,12 +37,23 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
         }
         checker.not_zero(&path.key("max_output_tokens"), price.max_output_tokens == Some(0));
     }
-    if let Some(file) = &settings.price_catalogue
-        && let Err(reason) = File::open(file)
-    {
-        let message = format!("{} cannot be read: {reason}", file.display());
-        let hint = "the path starts from the folder of the config file";
-        checker.error(&KeyPath::top("price_catalogue"), message, hint);
+    if let Some(file) = &settings.price_catalogue {
+        catalogue(file, checker);
+    }
+}
+
+fn catalogue(file: &Path, checker: &mut Checker<'_>) {
+    let path = KeyPath::top("price_catalogue");
+    let parsed = match fs::read_to_string(file) {
+        Ok(text) => Catalogue::parse(&text),
+        Err(reason) => {
+            let message = format!("{} cannot be read: {reason}", file.display());
+            return checker.error(&path, message, "the path starts from the folder of the config file");
+        }
+    };
+    if let Err(reason) = parsed {
+        let message = format!("{} is not a price catalogue: {reason}", file.display());
+        checker.error(&path, message, "`tollgate prices import` makes one");
     }
 }
 

@@ -1,5 +1,11 @@
-use crate::config::trial::{SMALL, environment, load_text, wrong};
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::config::trial::{KEY, SMALL, environment, load_text, wrong};
 use crate::config::{Severity, load};
+use crate::identity::Pepper;
 
 #[test]
 fn an_open_door_to_the_street_is_refused() {
@@ -47,6 +53,42 @@ fn a_route_leads_somewhere() {
         "5:21 routes[1].to: all weights are 0",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_price_catalogue_is_read_before_it_is_believed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    file("rubbish.json", "{ \"prices\": garbage");
+    file("c.yaml", &format!("{SMALL}price_catalogue: rubbish.json\n"));
+    let faults = load(&folder.path().join("c.yaml"), &environment).unwrap_err();
+    let found = &faults.found()[0];
+    assert_eq!((found.line, found.path.as_str()), (3, "price_catalogue"));
+    assert!(found.message.contains("rubbish.json is not a price catalogue"), "{}", found.message);
+}
+
+#[test]
+fn a_key_and_its_hash_are_one_key_once_there_is_a_pepper() {
+    let folder = tempfile::tempdir().unwrap();
+    let pepper = Pepper::from_bytes(&[7; 32]);
+    let text = format!(
+        "{SMALL}data_dir: \"{}\"\nteams:\n  a: {{ keys: [{{ name: k, key: \"${{KEY}}\" }}] }}\n  \
+         b: {{ keys: [{{ name: k, hash: \"{}\" }}] }}\n",
+        folder.path().display(),
+        pepper.hash(KEY)
+    );
+    assert_eq!(wrong(&text), Vec::<String>::new(), "nobody can know without the pepper");
+    assert!(!Pepper::path_in(folder.path()).exists(), "a check makes no files");
+    write_pepper(folder.path());
+    let found = wrong(&text);
+    assert!(found[0].ends_with("teams.b.keys[0].hash: this is the same key as teams.a.keys[0]"), "{found:?}");
+}
+
+/// 32 times a 7.
+fn write_pepper(data_dir: &Path) {
+    let path = Pepper::path_in(data_dir);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).unwrap();
+    file.write_all("07".repeat(32).as_bytes()).unwrap();
 }
 
 #[test]

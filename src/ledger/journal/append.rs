@@ -15,6 +15,7 @@ use super::fault::JournalFault;
 use super::follow::Follower;
 use super::frame::{self, Kind};
 use super::sync::Syncer;
+use super::unwritten::Unwritten;
 use super::{codec, segment};
 
 /// The journal of one data directory. Shared by all worker threads.
@@ -45,6 +46,8 @@ pub(super) struct Tail {
     keep_left_behind: bool,
     /// The file's end is not what we think: begin a new one.
     pub(super) spoiled: bool,
+    /// What waits to be written before anything else is.
+    unwritten: Unwritten,
 }
 
 impl Journal {
@@ -81,12 +84,48 @@ impl Journal {
         Ok(Ticket(end))
     }
 
-    /// Writes how a request ended, and closes its intent if there was one.
+    /// Writes how a request ended, and closes its intent if there was one. If the disk does not take it,
+    /// it is kept in memory and written as soon as the disk does; until then intents are refused.
     ///
     /// # Errors
-    /// When it could not be written; nothing was.
+    /// When it could not be written, and there is no room to keep it.
     pub fn close(&self, record: &Record) -> Result<(), JournalFault> {
-        self.close_all(std::slice::from_ref(record))
+        let frame = frame::write(Kind::Outcome, |body| codec::encode(record, body));
+        {
+            let mut tail = tail_of(&self.tail);
+            if let Err(fault) = tail.append(&frame) {
+                if tail.unwritten.len() == 0 {
+                    tracing::error!(error = %fault, "the journal cannot be written; outcomes wait in memory");
+                }
+                if !tail.unwritten.keep(frame) {
+                    return Err(fault);
+                }
+            }
+        }
+        self.ask_for_sync();
+        // the writer tries again what waits
+        self.bell.ring(1);
+        Ok(())
+    }
+
+    /// Tries again to write the outcomes that wait in memory.
+    ///
+    /// # Errors
+    /// When the disk still does not take them.
+    pub(in crate::ledger) fn write_unwritten(&self) -> Result<(), JournalFault> {
+        if self.unwritten() == 0 {
+            return Ok(());
+        }
+        tail_of(&self.tail).write_unwritten()?;
+        self.ask_for_sync();
+        tracing::info!("the journal can be written again");
+        Ok(())
+    }
+
+    /// How many outcomes wait in memory because the disk did not take them; 0 at all usual times.
+    #[must_use]
+    pub fn unwritten(&self) -> usize {
+        tail_of(&self.tail).unwritten.len()
     }
 
     /// Writes how many requests ended, in one `write`.
@@ -134,6 +173,13 @@ impl Journal {
         &self.data_dir
     }
 
+    /// From now on the open segment takes no byte and cannot be cut.
+    #[cfg(test)]
+    pub(in crate::ledger) fn fill_disk(&self) {
+        let device = File::options().write(true).open("/dev/full").unwrap();
+        tail_of(&self.tail).file = Arc::new(device);
+    }
+
     pub(in crate::ledger) fn bell(&self) -> Arc<Bell> {
         Arc::clone(&self.bell)
     }
@@ -146,10 +192,14 @@ impl Journal {
                 frames => tail.append(&frames.concat())?,
             }
         };
+        self.ask_for_sync();
+        Ok(end)
+    }
+
+    fn ask_for_sync(&self) {
         if let Some(syncer) = &self.syncer {
             syncer.ask();
         }
-        Ok(end)
     }
 }
 
@@ -188,10 +238,32 @@ impl Tail {
             left_behind: Vec::new(),
             keep_left_behind,
             spoiled: false,
+            unwritten: Unwritten::default(),
         })
     }
 
+    /// Appends what waits and then `bytes`. While anything waits nothing else is written: no intent may
+    /// pass that could not be recorded to its end.
     fn append(&mut self, bytes: &[u8]) -> Result<Position, JournalFault> {
+        self.write_unwritten()?;
+        self.write(bytes)
+    }
+
+    fn write_unwritten(&mut self) -> Result<(), JournalFault> {
+        let mut waiting = std::mem::take(&mut self.unwritten);
+        let mut written = Ok(());
+        while let Some(frame) = waiting.first() {
+            if let Err(fault) = self.write(frame) {
+                written = Err(fault);
+                break;
+            }
+            waiting.forget_first();
+        }
+        self.unwritten = waiting;
+        written
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<Position, JournalFault> {
         self.begin_segment_where_needed(bytes.len() as u64)?;
         if let Err(source) = self.file.write_all_at(bytes, self.end.offset) {
             // a full disk takes half a record: it must not stand before the next one

@@ -8,6 +8,7 @@ mod follow;
 mod frame;
 mod segment;
 mod sync;
+mod unwritten;
 
 pub use append::{Journal, Ticket, is_in_use};
 pub use fault::JournalFault;

@@ -189,10 +189,65 @@ fn a_write_that_failed_leaves_no_half_record() {
     // open to read only: the write fails, and so does cutting it off
     let read_only = File::open(file(&dir, 1)).unwrap();
     tail_of(&journal.tail).file = Arc::new(read_only);
-    assert!(matches!(journal.close(&record(2)), Err(JournalFault::File { doing: "write", .. })));
+    let fault = journal.close_all(&[record(2)]).unwrap_err();
+    assert!(matches!(fault, JournalFault::File { doing: "write", .. }), "{fault}");
     journal.close(&record(3)).unwrap();
     let ids: Vec<u128> = read(&journal).iter().map(|(_, record)| record.id).collect();
     assert_eq!((ids, journal.end().segment), (vec![1, 3], 2));
+}
+
+/// Fills the journal's disk: neither the open segment nor a new one takes a byte. Returns its folder.
+fn full(journal: &Journal) -> PathBuf {
+    let folder = segment::dir_in(journal.data_dir());
+    fs::rename(&folder, folder.with_extension("away")).unwrap();
+    journal.fill_disk();
+    folder
+}
+
+fn make_room(folder: &Path) {
+    fs::rename(folder.with_extension("away"), folder).unwrap();
+}
+
+#[test]
+fn an_outcome_that_the_disk_does_not_take_is_written_when_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir);
+    journal.intend(&intent(1)).unwrap();
+    let folder = full(&journal);
+    journal.close(&record(1)).unwrap();
+    journal.close(&record(2)).unwrap();
+    assert_eq!(journal.unwritten(), 2);
+    journal.intend(&intent(3)).unwrap_err();
+    journal.write_unwritten().unwrap_err();
+    assert_eq!(journal.unwritten(), 2, "a try that fails loses nothing");
+    make_room(&folder);
+    journal.intend(&intent(4)).unwrap();
+    assert_eq!(journal.unwritten(), 0);
+    let told = [(Kind::Intent, intent(1)), (Kind::Outcome, record(1)), (Kind::Outcome, record(2))];
+    assert_eq!(read(&journal), [&told[..], &[(Kind::Intent, intent(4))]].concat());
+}
+
+#[test]
+fn outcomes_that_wait_have_a_bound_and_say_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir);
+    let folder = full(&journal);
+    let long = |id| Record { user: "u".repeat(4_000), ..record(id) };
+    let kept = (0..).take_while(|id| journal.close(&long(*id)).is_ok()).count();
+    assert_eq!(journal.unwritten(), kept);
+    assert!((1_000..3_000).contains(&kept), "{kept} of about 4 KiB in 8 MiB");
+    make_room(&folder);
+    journal.write_unwritten().unwrap();
+    assert_eq!((read(&journal).len(), journal.unwritten()), (kept, 0));
+}
+
+#[test]
+fn what_recovery_closes_must_reach_the_disk() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(&dir);
+    let _folder = full(&journal);
+    journal.close_all(&[record(1)]).unwrap_err();
+    assert_eq!(journal.unwritten(), 0, "budgets are rebuilt from the files");
 }
 
 proptest! {

@@ -77,8 +77,13 @@ impl Setup {
     }
 
     pub(crate) fn start(self) -> Gateway {
-        let mut child =
-            self.command(&["serve"]).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let command = self.command(&["serve"]);
+        self.start_as(command)
+    }
+
+    /// Starts a gateway by a command of one's own.
+    pub(crate) fn start_as(self, mut command: Command) -> Gateway {
+        let mut child = command.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let written = Arc::clone(&log);
         let stderr = BufReader::new(child.stderr.take().unwrap());
@@ -150,6 +155,11 @@ impl Gateway {
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
         assert!(sent.success());
+    }
+
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits for the end of the process.
