@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::exchange::Exchange;
+use super::exchange::{Books, Exchange};
 use super::request::ReadRequest;
 use crate::base::usage::Usage;
 use crate::budget::Need;
@@ -40,8 +40,7 @@ pub(super) fn need_of(x: &Exchange, request: &ReadRequest) -> Option<Need> {
         .into_iter()
         .filter_map(|tier| ceiling_at(price, tier, input, output))
         .max();
-    let by_measure =
-        measured_at_most(x, request).and_then(|usage| cost(price, &usage, &Terms::default()).amount);
+    let by_measure = measured_at_most(x).and_then(|usage| cost(price, &usage, &Terms::default()).amount);
     // a price is known by tokens or by a measure; by neither, it is not known
     let cost = by_tokens.into_iter().chain(by_measure).reduce(|a, b| a + b)?;
     Some(Need { cost, tokens: input.saturating_add(output) })
@@ -69,15 +68,15 @@ fn tiers_within_reach(asked: Option<&str>) -> Vec<Tier> {
 }
 
 /// The most that can be billed by other measures than tokens: characters to speak, seconds of audio, images.
-fn measured_at_most(x: &Exchange, request: &ReadRequest) -> Option<Usage> {
-    let body = request.whole()?;
+/// Charged, too, where the answer does not tell.
+pub(super) fn measured_at_most(books: &Books) -> Option<Usage> {
     let mut usage = Usage::default();
-    match x.endpoint.operation {
-        Operation::Speech => usage.characters = outline(&x.endpoint, &x.prompt).characters,
+    match books.endpoint.operation {
+        Operation::Speech => usage.characters = outline(&books.endpoint, &books.prompt).characters,
         Operation::Transcriptions | Operation::Translations => {
-            usage.seconds = (body.len() as u64).div_ceil(FEWEST_AUDIO_BYTES_PER_SECOND);
+            usage.seconds = (books.prompt.len() as u64).div_ceil(FEWEST_AUDIO_BYTES_PER_SECOND);
         }
-        Operation::Images => usage.images = request.facts.choices.max(1),
+        Operation::Images => usage.images = books.facts.choices.max(1),
         _ => return None,
     }
     Some(usage)

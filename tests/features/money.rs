@@ -38,6 +38,16 @@ fn long_answer(words: usize) -> String {
     )
 }
 
+/// A request to transcribe a file of that many bytes.
+fn transcription(size: usize) -> Ask {
+    let mut body = b"--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\n\
+          content-disposition: form-data; name=\"file\"; filename=\"a.ogg\"\r\n\r\n"
+        .to_vec();
+    body.resize(body.len() + size, b'x');
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    Ask::form("/v1/audio/transcriptions", "multipart/form-data; boundary=b", body).bearer(PROD)
+}
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text.as_bytes()).unwrap();
@@ -90,20 +100,41 @@ fn speech_is_billed_by_its_characters() {
 fn audio_is_reserved_by_the_seconds_that_it_may_last() {
     let mock = mock();
     let gateway = start(&mock.base_url(), ", budgets: [{ limit_usd: 0.01, every: total }]");
-    let ask = |size: usize| {
-        let mut body = b"--b\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--b\r\n\
-              content-disposition: form-data; name=\"file\"; filename=\"a.ogg\"\r\n\r\n"
-            .to_vec();
-        body.resize(body.len() + size, b'x');
-        body.extend_from_slice(b"\r\n--b--\r\n");
-        Ask::form("/v1/audio/transcriptions", "multipart/form-data; boundary=b", body).bearer(PROD)
-    };
-    let answer = gateway.send(&ask(1_000));
+    let answer = gateway.send(&transcription(1_000));
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert!(gateway.row_of(&answer).reserved.as_nanos() > 0);
     // 100 s at least, at 0.0001 USD each
-    let refused = gateway.send(&ask(100_000));
+    let refused = gateway.send(&transcription(100_000));
     assert_eq!(refused.status, 402, "{}", refused.text());
+}
+
+#[test]
+fn a_transcript_without_usage_is_charged_by_the_seconds_that_were_reserved() {
+    let upstream = Recorder::start(|_| {
+        b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n".to_vec()
+    });
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 1, every: total }]");
+    let row = gateway.row_of(&gateway.send(&transcription(10_000)));
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "estimated"));
+    assert!(row.usage.seconds >= 20 && row.cost == Some(row.reserved), "{row:?}");
+}
+
+#[test]
+fn images_are_reserved_by_their_number() {
+    let answer = r#"{"created":1,"data":[{"b64_json":"YQ=="},{"b64_json":"Yg=="}]}"#;
+    let upstream = Recorder::start(move |_| json_answer(200, "", answer));
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 0.02, every: total }]");
+    let ask = |count: u64| {
+        let model = "aws/amazon.titan-image-generator-v1";
+        let body = json!({ "model": model, "prompt": "a cat", "n": count }).to_string();
+        gateway.send(&Ask::post("/v1/images/generations", body).bearer(PROD))
+    };
+    // 0.008 USD each
+    assert_eq!(ask(3).status, 402);
+    let row = gateway.row_of(&ask(2));
+    assert_eq!((row.usage.images, row.reserved.as_nanos()), (2, 16_000_000));
+    assert_eq!(row.cost, Some(row.reserved));
+    assert_eq!(upstream.seen().len(), 1);
 }
 
 #[test]

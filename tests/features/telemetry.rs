@@ -140,6 +140,28 @@ fn the_caller_s_trace_goes_on_through_the_gateway() {
 }
 
 #[test]
+fn asking_again_without_our_question_is_an_attempt_of_its_own() {
+    let (collector, mock) = (Collector::start(), mock());
+    let mut gateway = Gateway::start(&format!(
+        "telemetry: {{ otlp_endpoint: \"{}\" }}
+upstreams: {{ up: {{ base_url: \"{}\" }} }}
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n",
+        collector.endpoint,
+        mock.base_url()
+    ));
+    assert_eq!(gateway.send(&stream_chat("gpt-4o@out=20+no-stream-options")).status, 200);
+    gateway.signal("TERM");
+    assert_eq!(gateway.exit().code(), Some(0));
+    let mut clients = collector.spans();
+    clients.retain(|span| span.kind() == SpanKind::Client);
+    clients.sort_by_key(|span| span.start_time_unix_nano);
+    let told: Vec<_> = clients.iter().map(|span| attributes(&span.attributes)).collect();
+    let of = |name: &str| told.iter().map(|span| span[name].clone()).collect::<Vec<_>>();
+    assert_eq!(of("tollgate.attempt.reason"), ["initial", "retry"]);
+    assert_eq!(of("http.response.status_code"), ["IntValue(400)", "IntValue(200)"]);
+}
+
+#[test]
 fn tracestate_and_baggage_go_on_to_the_upstream() {
     let upstream = Recorder::plain();
     let gateway = Gateway::start(&format!(
