@@ -68,13 +68,21 @@ fn tiers_within_reach(asked: Option<&str>) -> Vec<Tier> {
 }
 
 /// The most that can be billed by other measures than tokens: characters to speak, seconds of audio, images.
-/// Charged, too, where the answer does not tell.
-pub(super) fn measured_at_most(books: &Books) -> Option<Usage> {
+fn measured_at_most(books: &Books) -> Option<Usage> {
+    measures(books, FEWEST_AUDIO_BYTES_PER_SECOND)
+}
+
+/// What is charged by these measures where the answer does not tell.
+pub(super) fn measured_as_usual(books: &Books) -> Usage {
+    measures(books, USUAL_AUDIO_BYTES_PER_SECOND).unwrap_or_default()
+}
+
+fn measures(books: &Books, audio_bytes_per_second: u64) -> Option<Usage> {
     let mut usage = Usage::default();
     match books.endpoint.operation {
         Operation::Speech => usage.characters = outline(&books.endpoint, &books.prompt).characters,
         Operation::Transcriptions | Operation::Translations => {
-            usage.seconds = (books.prompt.len() as u64).div_ceil(FEWEST_AUDIO_BYTES_PER_SECOND);
+            usage.seconds = (books.prompt.len() as u64).div_ceil(audio_bytes_per_second);
         }
         Operation::Images => usage.images = books.facts.choices.max(1),
         _ => return None,
@@ -84,6 +92,8 @@ pub(super) fn measured_at_most(books: &Books) -> Option<Usage> {
 
 /// Speech codecs do not go below 4 kbit/s.
 const FEWEST_AUDIO_BYTES_PER_SECOND: u64 = 500;
+/// 32 kbit/s, as recorders and messengers encode speech.
+const USUAL_AUDIO_BYTES_PER_SECOND: u64 = 4_000;
 /// Prices are compared by what this many tokens in and out would cost.
 const SAMPLE_TOKENS: u64 = 1_000;
 /// When neither the caller nor the catalogue caps the output. Above what today's chat models answer

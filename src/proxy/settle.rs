@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::exchange::Books;
 use super::headers;
-use super::need::{measured_at_most, reserved_usage};
+use super::need::{measured_as_usual, reserved_usage};
 use super::policy::Account;
 use super::report::report;
 use crate::base::clock::{Timestamp, micros};
@@ -204,7 +204,7 @@ fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) 
     output += rough(usize::try_from(beyond).unwrap_or(usize::MAX));
     let mut usage = estimate(&books, &reading, input, output);
     if reading.usage.is_none() {
-        usage = usage.plus(&measured_at_most(&books).unwrap_or_default());
+        usage = usage.plus(&measured_as_usual(&books));
     }
     let source = if reading.usage.is_some() { UsageSource::Partial } else { UsageSource::Estimated };
     close_books(books, usage, source, &reading);

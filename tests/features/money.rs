@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use serde_json::json;
+use tollgate::base::money::NanoUsd;
 
 use crate::support::{
     Ask, COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, stream_chat,
@@ -109,14 +110,16 @@ fn audio_is_reserved_by_the_seconds_that_it_may_last() {
 }
 
 #[test]
-fn a_transcript_without_usage_is_charged_by_the_seconds_that_were_reserved() {
+fn a_transcript_without_usage_is_charged_by_the_seconds_that_it_usually_lasts() {
     let upstream = Recorder::start(|_| {
         b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 6\r\n\r\nhello\n".to_vec()
     });
     let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 1, every: total }]");
     let row = gateway.row_of(&gateway.send(&transcription(10_000)));
     assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "estimated"));
-    assert!(row.usage.seconds >= 20 && row.cost == Some(row.reserved), "{row:?}");
+    // 10 kB and the form around them at 4 kB a second; the reservation knows slower codecs
+    assert_eq!(row.usage.seconds, 3);
+    assert!(row.cost > Some(NanoUsd::ZERO) && row.cost < Some(row.reserved), "{row:?}");
 }
 
 #[test]

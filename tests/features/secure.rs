@@ -19,7 +19,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, until};
+use crate::support::{
+    COMPLETION, Gateway, PATIENCE, PROD, Recorder, Setup, Wire, chat, json_answer, mock, until,
+};
 
 const TEAM: &str = "teams: { search: { keys: [{ name: prod, key: \"${KEY_PROD}\" }] } }\n";
 
@@ -207,7 +209,8 @@ fn over_tls_too_a_client_must_say_something_and_must_read() {
             tls.flush().await.unwrap();
             let mut told = Vec::new();
             // the end may come with or without TLS's goodbye
-            let _ = tls.read_to_end(&mut told).await;
+            let ended = tokio::time::timeout(PATIENCE, tls.read_to_end(&mut told)).await;
+            assert!(ended.is_ok(), "{begun:?}: still open");
             assert!(told.is_empty(), "{begun:?}: {told:?}");
         }
         let mut tls = open(&[b"http/1.1"]).await;
