@@ -2,7 +2,7 @@
 
 use super::error::Refusal;
 use super::exchange::Exchange;
-use super::need::{need_of, price_of};
+use super::need::{AtMost, at_most};
 use super::request::ReadRequest;
 use crate::budget::{self, Need};
 use crate::dialect::path::Metering;
@@ -15,10 +15,10 @@ pub(super) fn admit(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refus
     if x.endpoint.operation.metering() == Metering::Unmetered && x.policy.refuse_unmetered && x.has_budget() {
         return Err(Refusal::UnmeteredPath);
     }
-    x.price = price_of(x, request);
-    let need = if x.is_billed() { need_of(x, request) } else { Some(Need::default()) };
-    take_limits(x, need.unwrap_or_default().tokens)?;
-    reserve(x, need)
+    let most = at_most(x, request);
+    x.price.clone_from(&most.price);
+    take_limits(x, most.tokens)?;
+    reserve(x, &most)
 }
 
 /// The model must be allowed to the key. A billed request that names none, or hides it, is allowed only to
@@ -51,14 +51,14 @@ fn take_limits(x: &mut Exchange, tokens_at_most: u64) -> Result<(), Refusal> {
 /// Tokens of an answer whose length nobody capped, for the rate limit only.
 const USUAL_ANSWER: u64 = 1_000;
 
-/// Notes the need, and holds it in all budgets at once. `None` is a need that nobody can price.
-fn reserve(x: &mut Exchange, need: Option<Need>) -> Result<(), Refusal> {
+/// Notes the need, and holds it in all budgets at once.
+fn reserve(x: &mut Exchange, most: &AtMost) -> Result<(), Refusal> {
     let Some(account) = x.account.clone().filter(|_| x.is_billed()) else { return Ok(()) };
-    if need.is_none() && account.budgets.iter().any(|budget| budget.refuses_unpriced()) {
+    if most.cost.is_none() && account.budgets.iter().any(|budget| budget.refuses_unpriced()) {
         return Err(Refusal::ModelUnpriced(x.record.model.clone()));
     }
     // the record has it even without a budget: it is what a request whose end nobody sees is charged
-    let need = need.unwrap_or_default();
+    let need = Need { cost: most.cost.unwrap_or_default(), tokens: most.tokens };
     x.record.reserved = need.cost;
     x.record.reserved_tokens = need.tokens;
     if !account.budgets.is_empty() {

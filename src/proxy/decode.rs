@@ -8,9 +8,9 @@ use super::begin::Asked;
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
-use super::intake::read_whole;
+use super::intake::{read_whole, take_memory};
 use super::request::{ReadRequest, RequestBody};
-use crate::dialect::decode::Decoder;
+use crate::dialect::decode::{Decoder, MAX_RATIO};
 use crate::dialect::outline::{InputCeiling, input_ceiling};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::{RequestFacts, scan};
@@ -70,7 +70,7 @@ struct Found {
 }
 
 /// Reads a body's facts: at once if it is small, else off the worker, which others are waiting for.
-async fn find_facts(x: &Exchange, headers: &HeaderMap, body: &Bytes) -> Result<Found, Refusal> {
+async fn find_facts(x: &mut Exchange, headers: &HeaderMap, body: &Bytes) -> Result<Found, Refusal> {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let encoding =
         text(header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
@@ -82,6 +82,11 @@ async fn find_facts(x: &Exchange, headers: &HeaderMap, body: &Bytes) -> Result<F
     };
     if body.len() <= SMALL_BODY && reader.encoding.is_none() {
         return reader.read(body);
+    }
+    if reader.encoding.is_some() {
+        // the decoded copy is a body in memory, too
+        let most = x.policy.bounds.max_body.min(body.len() as u64 * MAX_RATIO);
+        take_memory(x, most).await?;
     }
     let body = body.clone();
     let read = tokio::task::spawn_blocking(move || reader.read(&body)).await;

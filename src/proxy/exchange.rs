@@ -2,6 +2,7 @@
 //! the books as `cancelled`, so no end of a request can leave them open.
 
 use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -135,8 +136,15 @@ impl Exchange {
 impl Drop for Exchange {
     fn drop(&mut self) {
         if let Some(books) = self.books.take() {
-            let end = if std::thread::panicking() { End::panicked() } else { End::cancelled() };
-            settle::settle(books, end);
+            if !std::thread::panicking() {
+                settle::settle(books, End::cancelled());
+                return;
+            }
+            // a second panic while the first unwinds would end the process
+            let settled = catch_unwind(AssertUnwindSafe(|| settle::settle(books, End::panicked())));
+            if settled.is_err() {
+                tracing::error!("the books of a request that panicked could not be closed");
+            }
         }
     }
 }

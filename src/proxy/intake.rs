@@ -72,7 +72,7 @@ const WAIT_FOR_MEMORY: Duration = Duration::from_secs(5);
 const KIB: u64 = 1024;
 
 /// Takes a share of the memory for bodies, waiting for it a little. Held until the exchange ends.
-async fn take_memory(x: &mut Exchange, bytes: u64) -> Result<(), Refusal> {
+pub(super) async fn take_memory(x: &mut Exchange, bytes: u64) -> Result<(), Refusal> {
     let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).map_err(|_| Refusal::MemoryFull)?;
     let wait = Arc::clone(&x.door.body_memory).acquire_many_owned(kib);
     let Ok(Ok(permit)) = timeout(WAIT_FOR_MEMORY, wait).await else { return Err(Refusal::MemoryFull) };

@@ -5,57 +5,82 @@ use std::sync::Arc;
 
 use super::exchange::{Books, Exchange};
 use super::request::ReadRequest;
+use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
-use crate::budget::Need;
 use crate::dialect::outline::outline;
 use crate::dialect::path::Operation;
-use crate::pricing::cost::{Terms, ceiling, ceiling_at, cost};
+use crate::pricing::cost::{Terms, ceiling_at, cost};
 use crate::pricing::price::{Price, Tier};
 use crate::routing::router::Target;
 
-/// The price of the dearest target: a failover must not cost more than was reserved. `None` if any
-/// target's price is unknown.
-pub(super) fn price_of(x: &Exchange, request: &ReadRequest) -> Option<Arc<Price>> {
-    let now = x.now();
-    let price = |target: &Target| {
-        let host = Some(x.policy.upstreams[target.upstream].authority.host());
-        let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, now));
-        sent.or_else(|| x.policy.prices.price(host, &x.record.model, now))
-    };
-    let prices: Option<Vec<Arc<Price>>> = request.targets.iter().map(price).collect();
-    prices?.into_iter().max_by_key(|price| ceiling(price, SAMPLE_TOKENS, SAMPLE_TOKENS))
+/// What a request needs at most.
+#[derive(Debug)]
+pub(super) struct AtMost {
+    /// Its cost at its dearest target; `None` if any target's price is unknown.
+    pub(super) cost: Option<NanoUsd>,
+    /// Its tokens at the target that allows most.
+    pub(super) tokens: u64,
+    /// The price of the dearest target.
+    pub(super) price: Option<Arc<Price>>,
 }
 
-/// What the request needs at most; `None` where its price is unknown.
-pub(super) fn need_of(x: &Exchange, request: &ReadRequest) -> Option<Need> {
-    let price = x.price.as_ref()?;
-    let input = match price.context_window {
+/// The most of all targets: a failover must not need more than was reserved.
+pub(super) fn at_most(x: &Exchange, request: &ReadRequest) -> AtMost {
+    let mut most = AtMost { cost: Some(NanoUsd::ZERO), tokens: 0, price: None };
+    for target in &request.targets {
+        let price = price_of(x, target);
+        let (input, output) = tokens_at_most(x, request, price.as_deref());
+        most.tokens = most.tokens.max(input.saturating_add(output));
+        let cost = price.as_deref().and_then(|price| cost_at_most(x, request, price, input, output));
+        if most.price.is_none() || cost > most.cost {
+            most.price = price;
+        }
+        most.cost = most.cost.zip(cost).map(|(most, cost)| most.max(cost));
+    }
+    most
+}
+
+fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
+    let now = x.now();
+    let host = Some(x.policy.upstreams[target.upstream].authority.host());
+    let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, now));
+    sent.or_else(|| x.policy.prices.price(host, &x.record.model, now))
+}
+
+/// Input and output tokens, by the bounds of one target. They need no price: a token budget holds for
+/// models that nobody has priced, too.
+fn tokens_at_most(x: &Exchange, request: &ReadRequest, price: Option<&Price>) -> (u64, u64) {
+    let input = match price.and_then(|price| price.context_window) {
         Some(window) if request.ceiling.is_open => window,
         Some(window) => request.ceiling.tokens.min(window),
         None if request.ceiling.is_open => request.ceiling.tokens.max(UNKNOWN_WINDOW),
         None => request.ceiling.tokens,
     };
-    let output = output_ceiling(x, request, price);
+    if x.endpoint.operation == Operation::Embeddings {
+        return (input, 0);
+    }
+    let cap = match (request.facts.output_cap, price.and_then(|price| price.max_output_tokens)) {
+        (Some(asked), Some(most)) => asked.min(most),
+        (Some(only), None) | (None, Some(only)) => only,
+        (None, None) => UNKNOWN_OUTPUT_CAP,
+    };
+    (input, cap.saturating_mul(request.facts.choices.max(1)))
+}
+
+/// `None` where the price knows neither the tokens nor the measure of the answer.
+fn cost_at_most(
+    x: &Exchange,
+    request: &ReadRequest,
+    price: &Price,
+    input: u64,
+    output: u64,
+) -> Option<NanoUsd> {
     let by_tokens = tiers_within_reach(request.facts.service_tier.as_deref())
         .into_iter()
         .filter_map(|tier| ceiling_at(price, tier, input, output))
         .max();
     let by_measure = measured_at_most(x).and_then(|usage| cost(price, &usage, &Terms::default()).amount);
-    // a price is known by tokens or by a measure; by neither, it is not known
-    let cost = by_tokens.into_iter().chain(by_measure).reduce(|a, b| a + b)?;
-    Some(Need { cost, tokens: input.saturating_add(output) })
-}
-
-fn output_ceiling(x: &Exchange, request: &ReadRequest, price: &Price) -> u64 {
-    if matches!(x.endpoint.operation, Operation::Embeddings) {
-        return 0;
-    }
-    let cap = match (request.facts.output_cap, price.max_output_tokens) {
-        (Some(asked), Some(most)) => asked.min(most),
-        (Some(only), None) | (None, Some(only)) => only,
-        (None, None) => UNKNOWN_OUTPUT_CAP,
-    };
-    cap.saturating_mul(request.facts.choices.max(1))
+    by_tokens.into_iter().chain(by_measure).reduce(|a, b| a + b)
 }
 
 /// Tiers that the answer may be billed at. Asking for none, or for `auto`, leaves it to the account's
@@ -94,8 +119,6 @@ fn measures(books: &Books, audio_bytes_per_second: u64) -> Option<Usage> {
 const FEWEST_AUDIO_BYTES_PER_SECOND: u64 = 500;
 /// 32 kbit/s, as recorders and messengers encode speech.
 const USUAL_AUDIO_BYTES_PER_SECOND: u64 = 4_000;
-/// Prices are compared by what this many tokens in and out would cost.
-const SAMPLE_TOKENS: u64 = 1_000;
 /// When neither the caller nor the catalogue caps the output. Above what today's chat models answer
 /// in one go without being told to.
 const UNKNOWN_OUTPUT_CAP: u64 = 16_384;

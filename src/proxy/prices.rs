@@ -12,7 +12,20 @@ use crate::pricing::price::Price;
 pub struct Prices {
     catalogue: Arc<Catalogue>,
     /// By upstream host, then by model. What is not known is looked up each time: callers write what they like.
-    known: RwLock<HashMap<String, HashMap<String, Arc<Price>>>>,
+    known: RwLock<HashMap<String, HashMap<String, Known>>>,
+}
+
+/// A price, and the moment for which it was looked up: it says nothing of earlier ones.
+#[derive(Debug)]
+struct Known {
+    since: Timestamp,
+    price: Arc<Price>,
+}
+
+impl Known {
+    fn holds_at(&self, at: Timestamp) -> bool {
+        self.since <= at && self.price.valid_until.is_none_or(|until| at < until)
+    }
 }
 
 impl Prices {
@@ -32,17 +45,17 @@ impl Prices {
     #[must_use]
     pub fn price(&self, host: Option<&str>, model: &str, at: Timestamp) -> Option<Arc<Price>> {
         let host = host.unwrap_or_default();
-        let is_good = |price: &&Arc<Price>| price.valid_until.is_none_or(|until| at < until);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(price) = known.get(host).and_then(|models| models.get(model)).filter(is_good) {
-            return Some(Arc::clone(price));
+        let found = known.get(host).and_then(|models| models.get(model));
+        if let Some(found) = found.filter(|found| found.holds_at(at)) {
+            return Some(Arc::clone(&found.price));
         }
         drop(known);
         let found = self.catalogue.price((!host.is_empty()).then_some(host), model, at)?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let models = known.entry(host.to_owned()).or_default();
         if models.len() < MOST_MODELS || models.contains_key(model) {
-            models.insert(model.to_owned(), Arc::clone(&found));
+            models.insert(model.to_owned(), Known { since: at, price: Arc::clone(&found) });
         }
         Some(found)
     }

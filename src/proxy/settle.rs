@@ -1,5 +1,6 @@
 //! Last step: the books are closed. Usage, cost, budgets, limits, journal, metrics, trace: once each.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, StatusCode};
@@ -114,15 +115,10 @@ enum Counts {
 }
 
 fn counts(books: &Books, reading: &Reading) -> Counts {
-    let answered_well = (200..400).contains(&books.record.status);
-    let no_answer_yet = books.record.status == 0;
-    let may_cost = books.is_billed()
-        && books.was_dispatched()
-        && (answered_well || (no_answer_yet && books.record.outcome == Outcome::Cancelled));
-    if !may_cost {
+    if !may_cost(books) {
         return Counts::Known(UsageSource::None);
     }
-    if is_background(books) && reading.usage.is_none() {
+    if is_untold(books, reading) {
         return Counts::Reserved;
     }
     let is_whole = matches!(books.record.outcome, Outcome::Completed) || reading.ended;
@@ -132,13 +128,31 @@ fn counts(books: &Books, reading: &Reading) -> Counts {
     }
 }
 
-/// Whether the answer is only a receipt: the work goes on after it, and its usage is told to whoever
-/// fetches it, which is not billed again.
+/// Whether the work goes on after the answer, or after the client has left it: its usage is told to
+/// whoever fetches it, which is not billed again.
 fn is_background(books: &Books) -> bool {
-    books.facts.background
-        && books.endpoint.operation == Operation::Responses
-        && books.record.outcome == Outcome::Completed
-        && !books.record.stream
+    let goes_on =
+        matches!(books.record.outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated);
+    books.facts.background && books.endpoint.operation == Operation::Responses && goes_on
+}
+
+/// Whether an upstream answered well, or was at work when the request ended: what it may bill. Its own
+/// status counts, not the one that the client got.
+fn may_cost(books: &Books) -> bool {
+    let Some(last) = books.attempts.last().filter(|_| books.is_billed()) else { return false };
+    match last.status {
+        Some(status) => (200..400).contains(&status),
+        None => {
+            let is_cut_off = matches!(books.record.outcome, Outcome::Cancelled | Outcome::Failed);
+            is_cut_off && last.error_type.is_none()
+        }
+    }
+}
+
+/// Whether nobody will tell what was used: background work, or an answer that we could not pass on.
+fn is_untold(books: &Books, reading: &Reading) -> bool {
+    let is_withheld = books.record.outcome == Outcome::Refused;
+    reading.usage.is_none() && (is_background(books) || is_withheld)
 }
 
 /// Takes over what the answer said about itself.
@@ -195,8 +209,13 @@ fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) 
     let Some((books, reading)) = taken else { return };
     let model =
         first_filled(&[&books.record.response_model, &books.record.upstream_model, &books.record.model]);
-    let prompt = outline(&books.endpoint, &books.prompt);
-    let (input, mut output) = count(model, &prompt, &reading.output_text);
+    // the books must be closed whatever the request's own bytes do to its reader
+    let counted = catch_unwind(AssertUnwindSafe(|| {
+        let prompt = outline(&books.endpoint, &books.prompt);
+        count(model, &prompt, &reading.output_text)
+    }));
+    let by_size = |_| (rough(books.prompt.len()), rough(reading.output_text.len()));
+    let (input, mut output) = counted.unwrap_or_else(by_size);
     let beyond = match unread_text(&books, &reading) {
         Some(relayed) => relayed,
         None => reading.output_text_bytes.saturating_sub(reading.output_text.len() as u64),
@@ -272,7 +291,7 @@ fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
             && books.endpoint.operation.metering() == Metering::Unmetered;
         return (!may_cost_unknown).then_some(NanoUsd::ZERO);
     }
-    if is_background(books) && reading.usage.is_none() {
+    if is_untold(books, reading) {
         books.record.catalogue = books.policy.prices.version().into();
         return (books.record.reserved > NanoUsd::ZERO).then_some(books.record.reserved);
     }

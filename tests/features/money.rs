@@ -256,3 +256,15 @@ fn an_encoded_body_is_counted_by_what_it_says() {
     assert!((5_000..5_100).contains(&row.usage.input_tokens), "{}", row.usage.input_tokens);
     assert!(row.reserved_tokens >= row.usage.input_tokens);
 }
+
+#[test]
+fn a_token_budget_holds_for_a_model_that_nobody_has_priced() {
+    let mock = mock();
+    let gateway = start(&mock.base_url(), ", budgets: [{ limit_tokens: 20_000, every: total }]");
+    let body = |cap: u64| json!({ "model": "nobodys", "max_tokens": cap, "messages": [] }).to_string();
+    let ask = |cap| gateway.send(&Ask::post("/v1/chat/completions", body(cap)).bearer(PROD));
+    assert_eq!(ask(50_000).status, 402);
+    let answer = ask(100);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert!(gateway.row_of(&answer).reserved_tokens > 100);
+}

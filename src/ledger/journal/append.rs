@@ -106,7 +106,7 @@ impl Journal {
                 if tail.unwritten.len() == 0 {
                     tracing::error!(error = %fault, "the journal cannot be written; outcomes wait in memory");
                 }
-                if !tail.unwritten.keep(frame) {
+                if !tail.unwritten.keep(frame, record.attempts == 0) {
                     return Err(fault);
                 }
             }

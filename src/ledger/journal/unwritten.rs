@@ -10,10 +10,11 @@ pub(super) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Takes a frame in, unless there is no room for it. Returns whether it did.
-    pub(super) fn keep(&mut self, frame: Vec<u8>) -> bool {
+    /// Takes a frame in, unless there is no room for it. Returns whether it did. Half of the room is for
+    /// outcomes that cost something: refusals, which anybody can cause, must not push them out.
+    pub(super) fn keep(&mut self, frame: Vec<u8>, is_refusal: bool) -> bool {
         let bytes = self.bytes.saturating_add(frame.len());
-        if bytes > ROOM {
+        if bytes > if is_refusal { ROOM / 2 } else { ROOM } {
             return false;
         }
         self.bytes = bytes;
