@@ -127,7 +127,7 @@ impl Plan<'_> {
     /// Puts the plan to work: budgets and limits that are in force already keep their counters and take
     /// the new terms, new ones begin with what was `spent` before, and budgets that are not in the plan
     /// are out of force. Cannot fail, since a config that is turned down must change nothing.
-    pub(super) fn adopt(self, lasting: &Lasting, spent: &SpentBefore, generation: u64) -> Policy {
+    pub(super) fn adopt(self, lasting: &Lasting, spent: &SpentBefore) -> Policy {
         let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
         let Self { settings, upstreams, router, catalogue, keys } = self;
         let listed: Vec<_> =
@@ -139,7 +139,6 @@ impl Plan<'_> {
         }
         lasting.budgets.keep_only(&ids);
         Policy {
-            generation,
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
             open: settings.open.then(|| Arc::new(open_account())),
             router,

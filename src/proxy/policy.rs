@@ -63,8 +63,6 @@ pub struct Door {
 /// What one config load decided. A request keeps the policy it began with.
 #[derive(Debug)]
 pub struct Policy {
-    /// Counts config loads.
-    pub generation: u64,
     /// Whose key is whose.
     pub directory: Directory<Arc<Account>>,
     /// The account of everyone when `open: true`.
