@@ -257,6 +257,17 @@ fn the_fingerprint_follows_the_file_and_its_secrets() {
     assert_eq!(first, fingerprint(text, "one"));
     assert_ne!(first, fingerprint(text, "two"));
     assert_ne!(first, fingerprint(&format!("{text}# more\n"), "one"));
+    let with_prices = format!("{text}price_catalogue: prices.json\n");
+    let shipped = std::fs::read_to_string(repo_file("config/prices.json")).unwrap();
+    let of_prices = |prices: &str| {
+        std::fs::write(folder.path().join("prices.json"), prices).unwrap();
+        fingerprint(&with_prices, "one")
+    };
+    assert_ne!(
+        of_prices(&shipped),
+        of_prices(&(shipped.clone() + "\n")),
+        "the catalogue it names belongs to it"
+    );
 }
 
 #[test]
