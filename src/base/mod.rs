@@ -2,6 +2,7 @@
 
 pub mod chance;
 pub mod clock;
+pub mod failpoint;
 pub mod glob;
 pub mod id;
 pub mod live;

@@ -22,6 +22,13 @@ pub struct ServeArgs {
 /// Serves until a stop signal.
 #[must_use]
 pub fn run(args: &ServeArgs) -> Exit {
+    #[cfg(feature = "failpoints")]
+    if let Some(point) = crate::config::environment("TOLLGATE_FAILPOINT")
+        && !crate::base::failpoint::arm(&point)
+    {
+        note(&format!("TOLLGATE_FAILPOINT: there is no point {point}"));
+        return Exit::Failed;
+    }
     let path = &args.place.config;
     let loaded = match load(path) {
         Ok(loaded) => loaded,

@@ -133,6 +133,12 @@ impl Meter {
         }
     }
 
+    /// Whether the upstream has reported a usage.
+    #[must_use]
+    pub const fn usage_seen(&self) -> bool {
+        self.scribe.facts.reading.usage.is_some()
+    }
+
     /// Whether the dialect's own end was seen: a client that leaves now has everything. Never for a body.
     #[must_use]
     pub const fn is_complete(&self) -> bool {

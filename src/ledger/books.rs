@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::clock::Timestamp;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Scope, Spent, StoreFault};
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Scope, Spending, Spent, StoreFault};
 use crate::store::record::Record;
 use crate::store::sqlite::{Snapshot, SqliteReader};
 
@@ -54,6 +54,57 @@ impl Books {
         Ok(open.len() as u64)
     }
 
+    /// Calls `each` with what every request admitted at `since` or later spent: with each that has ended,
+    /// once, and with the sums of retired ones where all of a sum was admitted at `since` or later. Returns
+    /// the place in the journal up to which that is complete.
+    ///
+    /// # Errors
+    /// When ledger or journal cannot be read. After [`StoreFault::Moved`] forget what was seen and begin
+    /// again.
+    pub fn spendings(
+        &mut self,
+        since: Timestamp,
+        each: &mut dyn FnMut(&Spending<'_>),
+    ) -> Result<Position, StoreFault> {
+        self.look_for_ledger()?;
+        let mut ledger = self.ledger.take();
+        let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
+        let complete_to = self.on_the_way(snapshot.as_ref(), &mut |record| {
+            each_since(since, record, each);
+        })?;
+        if let Some(snapshot) = &snapshot {
+            snapshot.spendings(since, each)?;
+        }
+        drop(snapshot);
+        self.ledger = ledger;
+        Ok(complete_to)
+    }
+
+    /// Calls `each` with what the requests spent whose outcome stands in the journal between two places,
+    /// whether or not the ledger has them. Outcomes that wait in memory for a full disk stand nowhere yet.
+    ///
+    /// # Errors
+    /// When the journal cannot be read. [`StoreFault::Moved`] when that part of it was settled and tidied
+    /// away meanwhile: begin again with [`Books::spendings`].
+    pub fn spendings_between(
+        &self,
+        from: Position,
+        to: Position,
+        each: &mut dyn FnMut(&Spending<'_>),
+    ) -> Result<(), StoreFault> {
+        let mut seen = HashSet::new();
+        let mut follower = Follower::new(&self.data_dir, from);
+        while let Some(entry) = follower.next(to).map_err(tail)? {
+            if entry.kind == Kind::Outcome
+                && seen.insert(entry.id)
+                && let Some(record) = entry.record()
+            {
+                each_since(Timestamp::from_nanos(0), &record, each);
+            }
+        }
+        Ok(())
+    }
+
     fn checkpoint(&mut self) -> Result<Checkpoint, StoreFault> {
         let Some(ledger) = &mut self.ledger else { return Ok(Checkpoint::default()) };
         Ok(ledger.snapshot()?.checkpoint().unwrap_or_default())
@@ -70,14 +121,15 @@ impl Books {
         }
     }
 
-    /// Calls `each` with every outcome behind the snapshot's checkpoint that it does not hold.
+    /// Calls `each` with every outcome behind the snapshot's checkpoint that it does not hold. Returns the
+    /// end of the last whole record there.
     fn on_the_way(
         &self,
         snapshot: Option<&Snapshot<'_>>,
         each: &mut dyn FnMut(&Record),
-    ) -> Result<(), StoreFault> {
+    ) -> Result<Position, StoreFault> {
         let checkpoint = snapshot.and_then(Snapshot::checkpoint).unwrap_or_default();
-        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(()) };
+        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(Position::default()) };
         let mut seen = HashSet::new();
         let mut follower = Follower::new(&self.data_dir, checkpoint.settled_to);
         while let Some(entry) = follower.next(end).map_err(tail)? {
@@ -93,7 +145,8 @@ impl Books {
                 each(&record);
             }
         }
-        Ok(())
+        // not where the file ended: a record may have been half written there
+        Ok(follower.whole_to())
     }
 
     /// Opens a ledger that was not there when the books were opened.
@@ -140,6 +193,14 @@ impl LedgerReader for Books {
         drop(snapshot);
         self.ledger = ledger;
         Ok(spent)
+    }
+}
+
+fn each_since(since: Timestamp, record: &Record, each: &mut dyn FnMut(&Spending<'_>)) {
+    if let Some(spending) = Spending::of(record)
+        && spending.admitted_at >= since
+    {
+        each(&spending);
     }
 }
 

@@ -57,6 +57,55 @@ fn a_record_is_counted_once_even_if_it_is_in_both() {
     assert_eq!(ids(&mut Books::open(dir.path()).unwrap()), [1, 2]);
 }
 
+/// Ids of what was spent, and the place up to which that is all.
+fn spent(books: &mut Books, since: i64) -> (Vec<u128>, Position) {
+    let mut ids = Vec::new();
+    let to = books.spendings(Timestamp::from_nanos(since), &mut |spent| ids.push(spent.id)).unwrap();
+    ids.sort_unstable();
+    (ids, to)
+}
+
+#[test]
+fn spending_is_complete_up_to_a_place_and_goes_on_from_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(&dir);
+    let mut books = Books::open(dir.path()).unwrap();
+    assert_eq!(spent(&mut books, 0).0, []);
+    let at = |id, admitted_at| Record { admitted_at, ..record(id) };
+    journal.close_all(&[at(1, 10), at(2, 20), at(3, 0)]).unwrap();
+    settle(&journal);
+    journal.close_all(&[at(2, 20), at(4, 40)]).unwrap();
+    let (ids, to) = spent(&mut books, 0);
+    assert_eq!((ids, to), (vec![1, 2, 4], journal.end()), "3 was never admitted, 2 is in both");
+    assert_eq!(spent(&mut books, 20).0, [2, 4]);
+    journal.intend(&intent(9)).unwrap();
+    journal.close_all(&[at(5, 50), at(6, 0), at(7, 10)]).unwrap();
+    let mut more = Vec::new();
+    let end = journal.end();
+    books.spendings_between(to, end, &mut |spent| more.push(spent.id)).unwrap();
+    assert_eq!(more, [5, 7]);
+    settle(&journal);
+    more.clear();
+    books.spendings_between(to, end, &mut |spent| more.push(spent.id)).unwrap();
+    assert_eq!(more, [5, 7], "whether or not the ledger has them");
+    assert_eq!(spent(&mut books, 0), (vec![1, 2, 4, 5, 7], end));
+}
+
+#[test]
+fn a_half_written_record_is_behind_the_place_that_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(&dir);
+    journal.close(&record(1)).unwrap();
+    let whole = journal.end();
+    journal.close(&record(2)).unwrap();
+    let path = dir.path().join("journal/journal-0000000001.log");
+    let bytes = std::fs::read(&path).unwrap();
+    for length in whole.offset..journal.end().offset {
+        std::fs::write(&path, &bytes[..usize::try_from(length).unwrap()]).unwrap();
+        assert_eq!(spent(&mut Books::open(dir.path()).unwrap(), 0), (vec![1], whole), "cut at {length}");
+    }
+}
+
 #[test]
 fn a_filter_holds_for_both_halves() {
     let dir = tempfile::tempdir().unwrap();

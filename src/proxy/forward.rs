@@ -15,6 +15,7 @@ use super::headers;
 use super::relay::{Answer, AnswerBody, Live};
 use super::request::ReadRequest;
 use crate::base::clock::{Tick, micros};
+use crate::base::failpoint::Failpoint;
 use crate::dialect::splice::{Edit, apply, ask_for_usage, rename_model};
 use crate::dialect::unask::Unask;
 use crate::ledger::journal::{JournalFault, Ticket};
@@ -35,6 +36,7 @@ pub(super) async fn forward(
     client: &Client,
 ) -> Result<Answer, Refusal> {
     let ticket = write_intent(x, &request)?;
+    Failpoint::AfterIntent.reach();
     let targets = std::mem::take(&mut request.targets);
     let mut passing = request.take_passing();
     let can_repeat = passing.is_none();
@@ -167,6 +169,9 @@ impl Ask {
             Ok(composed) => client.send(&self.upstream, composed).await,
             Err(fault) => Err(fault),
         };
+        if answered.is_ok() {
+            Failpoint::AfterFirstByte.reach();
+        }
         self.note(x, &answered, began);
         Sent { answered, active }
     }

@@ -38,6 +38,8 @@ use error::Refusal;
 use exchange::Exchange;
 use relay::Answer;
 
+use crate::base::failpoint::Failpoint;
+
 /// Serves one request: never fails, always leaves exactly one record.
 pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<Outgoing> {
     let (mut exchange, asked) = begin::begin(station, request);
@@ -54,8 +56,10 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
         intake::drain(&mut asked).await;
         return Err(refusal);
     }
+    Failpoint::AfterAuth.reach();
     let request = decode::decode(x, asked).await?;
     admit::admit(x, &request)?;
+    Failpoint::AfterReserve.reach();
     match recall::recall(x, &request).await? {
         Some(answer) => Ok(answer),
         None => forward::forward(x, request, &station.client).await,

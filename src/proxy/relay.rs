@@ -22,6 +22,7 @@ use super::headers;
 use super::policy::Account;
 use super::settle::{End, standing_headers};
 use crate::base::clock::Tick;
+use crate::base::failpoint::Failpoint;
 use crate::dialect::meter::Meter;
 use crate::dialect::path::Dialect;
 use crate::dialect::unask::Unask;
@@ -309,7 +310,13 @@ impl Relay {
 
     fn take_in(&mut self, data: Bytes) {
         if let Some((x, meter)) = &mut self.open {
+            if x.record.response_bytes > 0 {
+                Failpoint::MidStream.reach();
+            }
             meter.observe(&data);
+            if meter.usage_seen() {
+                Failpoint::AfterUsage.reach();
+            }
             if meter.output_seen() {
                 x.note_first_output();
             }
@@ -370,6 +377,7 @@ impl Relay {
             _ => End::broken(outcome, error.unwrap_or("client_disconnect"), meter.finish()),
         };
         x.close(end);
+        Failpoint::AfterCommitBeforeClientEnd.wait_for_it();
     }
 }
 

@@ -11,6 +11,7 @@ use super::need::{measured_as_usual, reserved_usage};
 use super::policy::Account;
 use super::report::report;
 use crate::base::clock::{Timestamp, micros};
+use crate::base::failpoint::Failpoint;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::Need;
@@ -76,6 +77,7 @@ impl End {
 
 /// Closes the books, at once if the counts are known, else as soon as they were counted off the worker.
 pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
+    Failpoint::BeforeSettle.reach();
     let End { outcome, error, reading, is_whole } = end;
     books.record.outcome = outcome;
     books.record.error = error;

@@ -166,6 +166,7 @@ impl Finished<'_> {
             Outcome::UpstreamError if broken_off => Some("upstream_stream_interrupted"),
             Outcome::UpstreamError | Outcome::UpstreamUnreachable => None,
             Outcome::Failed => Some("internal_error"),
+            Outcome::Cut => Some("insufficient_quota"),
         }
     }
 

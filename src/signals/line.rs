@@ -143,7 +143,8 @@ impl Paint {
             | Outcome::UpstreamUnreachable
             | Outcome::Truncated
             | Outcome::Interrupted
-            | Outcome::Failed => "31",
+            | Outcome::Failed
+            | Outcome::Cut => "31",
         };
         Self(colour.then_some(code))
     }

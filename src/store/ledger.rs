@@ -1,5 +1,6 @@
 //! The ledger as a noun: what every engine that keeps settled records must do. No SQL here.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::base::clock::Timestamp;
@@ -62,6 +63,53 @@ pub trait LedgerReader {
     /// # Errors
     /// When the engine cannot be read.
     fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault>;
+}
+
+/// What one admitted request spent, and whose: what budgets are counted from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spending<'a> {
+    /// The request's id; 0 for the sum of retired requests.
+    pub id: u128,
+    /// When budgets charge it; of a sum, the earliest of its requests.
+    pub admitted_at: Timestamp,
+    /// The caller's team.
+    pub team: &'a str,
+    /// The key's name within the team.
+    pub key: &'a str,
+    /// End user as the client named them; empty if it named none.
+    pub user: &'a str,
+    /// Run as the client named it; empty if it named none, and in sums.
+    pub run: &'a str,
+    /// Model asked for.
+    pub model: &'a str,
+    /// Labels of the request.
+    pub tags: &'a BTreeMap<String, String>,
+    /// What it cost; `None` when no price is known.
+    pub cost: Option<NanoUsd>,
+    /// Input and output tokens together.
+    pub tokens: u64,
+    /// One, or how many a sum is of.
+    pub requests: u64,
+}
+
+impl<'a> Spending<'a> {
+    /// What `record` spent; `None` if it was never admitted.
+    #[must_use]
+    pub fn of(record: &'a Record) -> Option<Self> {
+        (record.admitted_at > 0).then(|| Self {
+            id: record.id,
+            admitted_at: Timestamp::from_nanos(record.admitted_at),
+            team: &record.team,
+            key: &record.key,
+            user: &record.user,
+            run: &record.run,
+            model: &record.model,
+            tags: &record.tags,
+            cost: record.cost,
+            tokens: record.usage.total_tokens(),
+            requests: 1,
+        })
+    }
 }
 
 /// Whose spending.

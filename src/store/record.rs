@@ -29,11 +29,13 @@ pub enum Outcome {
     Interrupted,
     /// A fault of our own.
     Failed,
+    /// A budget ended the stream: its next slice did not fit.
+    Cut,
 }
 
 impl Outcome {
     /// Every outcome, for tables of metrics and tests.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Completed,
         Self::Refused,
         Self::UpstreamError,
@@ -42,6 +44,7 @@ impl Outcome {
         Self::Cancelled,
         Self::Interrupted,
         Self::Failed,
+        Self::Cut,
     ];
 
     /// The word in the ledger, metrics and reports.
@@ -56,6 +59,7 @@ impl Outcome {
             Self::Cancelled => "cancelled",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
+            Self::Cut => "cut",
         }
     }
 
@@ -106,6 +110,43 @@ impl CacheResult {
     }
 }
 
+/// What became of the upstream's answer when the client left before its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disconnect {
+    /// The client stayed, or was not there for an answer.
+    #[default]
+    None,
+    /// The upstream was cancelled; usage is what was relayed.
+    Cancelled,
+    /// The answer was read to its end without the client; usage is exact.
+    Drained,
+    /// Reading on was given up at its bound of time, number or cost.
+    DrainedInPart,
+}
+
+impl Disconnect {
+    /// Every case, for tests.
+    pub const ALL: [Self; 4] = [Self::None, Self::Cancelled, Self::Drained, Self::DrainedInPart];
+
+    /// The word in the ledger; empty when the client stayed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Cancelled => "cancelled",
+            Self::Drained => "drained",
+            Self::DrainedInPart => "drained_in_part",
+        }
+    }
+
+    /// The case that `word` names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|disconnect| disconnect.as_str() == word)
+    }
+}
+
 /// Everything about one finished request that outlives it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -114,6 +155,8 @@ pub struct Record {
     pub id: u128,
     /// When it began: nanoseconds since the Unix epoch.
     pub started_at: i64,
+    /// The instant at which budgets charge it: nanoseconds since the Unix epoch; 0 if it was never admitted.
+    pub admitted_at: i64,
     /// How it ended.
     pub outcome: Outcome,
     /// The status sent to the client; 0 if none was.
@@ -150,11 +193,20 @@ pub struct Record {
     pub stream: bool,
     /// What the cache did.
     pub cache: CacheResult,
+    /// What became of the answer when the client left.
+    pub disconnect: Disconnect,
+    /// The attempts as JSON, `[{"upstream":..,"model":..,"status":..,"error":..}]`; empty unless there was
+    /// more than one.
+    pub attempt_log: String,
 
     /// Counts of the answer.
     pub usage: Usage,
     /// Where the counts came from.
     pub usage_source: UsageSource,
+    /// Counts of further models of the same answer, as JSON: `[{"model":..,"usage":{..}}]`; empty without any.
+    pub extra_usage: String,
+    /// Service tier as billed: the answer's own word; empty if it names none.
+    pub service_tier: String,
     /// What it cost; `None` when no price is known (never 0 for unknown).
     pub cost: Option<NanoUsd>,
     /// What it would have cost without the cache.
@@ -167,6 +219,10 @@ pub struct Record {
     pub catalogue: String,
     /// The rates used, as JSON: `{"input":2500000,...}` in pico-USD per unit; empty when unpriced.
     pub rates: String,
+    /// Which entry of the catalogue priced it: `provider/model`; empty when unpriced.
+    pub price_name: String,
+    /// Where that price came from; empty when unpriced.
+    pub price_source: String,
 
     /// From first byte in to last byte out, microseconds.
     pub duration_us: u64,
@@ -185,6 +241,13 @@ impl Record {
     #[must_use]
     pub const fn request_id(&self) -> RequestId {
         RequestId::from_u128(self.id)
+    }
+
+    /// When a record was admitted that was written before records said so: as it began, unless it was
+    /// refused before an upstream was asked.
+    #[must_use]
+    pub fn admitted_by_older_rules(&self) -> i64 {
+        if self.outcome == Outcome::Refused && self.attempts == 0 { 0 } else { self.started_at }
     }
 }
 

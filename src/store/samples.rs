@@ -7,13 +7,14 @@ use proptest::prelude::{Strategy, any};
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 
-use super::record::{CacheResult, Outcome, Record};
+use super::record::{CacheResult, Disconnect, Outcome, Record};
 
 /// A completed request of 10 input and 5 output tokens for 1,000 nano-USD.
 pub(crate) fn record(id: u128) -> Record {
     Record {
         id,
         started_at: 1_700_000_000_000_000_000,
+        admitted_at: 1_700_000_000_000_000_000,
         outcome: Outcome::Completed,
         status: 200,
         team: "search".into(),
@@ -43,10 +44,10 @@ pub(crate) fn intent(id: u128) -> Record {
 
 /// Any record whatsoever, with the worst of what callers and upstreams may send.
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
-    let words = (0..Outcome::ALL.len(), 0..CacheResult::ALL.len(), 0..4_usize);
-    let texts = vec(any::<String>(), 14);
+    let words = (0..Outcome::ALL.len(), 0..CacheResult::ALL.len(), 0..4_usize, 0..Disconnect::ALL.len());
+    let texts = vec(any::<String>(), 19);
     let tags = btree_map(any::<String>(), any::<String>(), 0..4);
-    let small = (any::<i64>(), any::<u16>(), any::<u32>(), any::<bool>());
+    let small = (any::<i64>(), any::<u16>(), any::<u32>(), any::<bool>(), any::<i64>());
     let money = (any::<Option<i64>>(), any::<i64>(), any::<i64>());
     let counts = (uniform14(any::<u64>()), vec(any::<u64>(), 5));
     (any::<u128>(), words, texts, tags, small, money, counts).prop_map(
@@ -58,6 +59,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
             Record {
                 id,
                 started_at: small.0,
+                admitted_at: small.4,
                 outcome: Outcome::ALL[words.0],
                 status: small.1,
                 error: text(),
@@ -75,14 +77,20 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
                 attempts: small.2,
                 stream: small.3,
                 cache: CacheResult::ALL[words.1],
+                disconnect: Disconnect::ALL[words.3],
+                attempt_log: text(),
                 usage: usage(units),
                 usage_source: sources[words.2],
+                extra_usage: text(),
+                service_tier: text(),
                 cost: money.0.map(NanoUsd::new),
                 saved: NanoUsd::new(money.1),
                 reserved: NanoUsd::new(money.2),
                 reserved_tokens: others[0],
                 catalogue: text(),
                 rates: text(),
+                price_name: text(),
+                price_source: text(),
                 duration_us: others[1],
                 first_token_us: others[2],
                 overhead_us: others[3],

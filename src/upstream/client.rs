@@ -19,6 +19,7 @@ use tokio::time::error::Elapsed;
 use tower::Service;
 
 use super::endpoint::Upstream;
+use crate::base::failpoint::Failpoint;
 
 /// What is sent upstream: a body that was read whole, or one that streams through.
 pub type OutBody = Either<Full<Bytes>, Incoming>;
@@ -53,7 +54,11 @@ impl Service<Uri> for Timed {
     fn call(&mut self, place: Uri) -> Self::Future {
         let connecting = self.connector.call(place);
         let limit = self.limit;
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await? })
+        Box::pin(async move {
+            let connected = tokio::time::timeout(limit, connecting).await??;
+            Failpoint::AfterConnect.reach();
+            Ok(connected)
+        })
     }
 }
 

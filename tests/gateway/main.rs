@@ -6,5 +6,7 @@ mod books;
 mod budget;
 mod bytes;
 mod ends;
+#[cfg(feature = "failpoints")]
+mod failpoints;
 mod kill;
 mod support;

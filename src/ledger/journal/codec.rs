@@ -9,87 +9,62 @@ use std::collections::BTreeMap;
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::store::record::{CacheResult, Outcome, Record};
+use crate::store::record::{CacheResult, Disconnect, Outcome, Record};
 
 /// Longest text kept; what callers put into headers is cut here, at a character.
 const LONGEST_TEXT: usize = 4096;
-/// Most tags kept; with [`LONGEST_TEXT`] this bounds a record to about half a mebibyte.
+/// Longest JSON kept; what is longer is left out, since half of it could not be read.
+const LONGEST_JSON: usize = 64 << 10;
+/// Most tags kept; with the lengths above this bounds a record to below a mebibyte.
 const MOST_TAGS: usize = 64;
 /// Field numbers from here on are texts.
 const TEXTS: u8 = 128;
 
-/// Appends the body of `record` to `out`.
+/// Appends the body of `record` to `out`. A test with any record sees to it that no field is forgotten.
 pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
-    // whole, so that a new field does not compile before it has its number here
-    let Record {
-        id,
-        started_at,
-        outcome,
-        status,
-        error,
-        team,
-        key,
-        user,
-        run,
-        session,
-        tags,
-        operation,
-        model,
-        upstream_model,
-        response_model,
-        upstream,
-        attempts,
-        stream,
-        cache,
-        usage,
-        usage_source,
-        cost,
-        saved,
-        reserved,
-        reserved_tokens,
-        catalogue,
-        rates,
-        duration_us,
-        first_token_us,
-        overhead_us,
-        response_bytes,
-        trace_id,
-    } = record;
-    out.extend_from_slice(&id.to_be_bytes());
+    out.extend_from_slice(&record.id.to_be_bytes());
     let mut out = Fields(out);
-    out.count(1, zigzag(*started_at));
-    out.count(2, u64::from(*status));
-    out.count(3, u64::from(*attempts));
-    out.count(4, u64::from(*stream));
-    if let Some(cost) = cost {
+    out.count(1, zigzag(record.started_at));
+    out.count(2, u64::from(record.status));
+    out.count(3, u64::from(record.attempts));
+    out.count(4, u64::from(record.stream));
+    if let Some(cost) = record.cost {
         out.always(5, zigzag(cost.as_nanos()));
     }
-    out.count(6, zigzag(saved.as_nanos()));
-    out.count(7, zigzag(reserved.as_nanos()));
-    out.count(8, *reserved_tokens);
-    out.count(9, *duration_us);
-    out.count(10, *first_token_us);
-    out.count(11, *overhead_us);
-    out.count(12, *response_bytes);
-    encode_usage(usage, &mut out);
-    out.text(128, outcome.as_str());
-    out.text(129, cache.as_str());
-    out.text(130, usage_source.as_str());
-    out.text(131, error);
-    out.text(132, team);
-    out.text(133, key);
-    out.text(134, user);
-    out.text(135, run);
-    out.text(136, session);
-    out.text(137, operation);
-    out.text(138, model);
-    out.text(139, upstream_model);
-    out.text(140, response_model);
-    out.text(141, upstream);
-    out.text(142, catalogue);
-    out.text(143, rates);
-    out.text(144, trace_id);
-    encode_tags(tags, &mut out);
+    out.count(6, zigzag(record.saved.as_nanos()));
+    out.count(7, zigzag(record.reserved.as_nanos()));
+    out.count(8, record.reserved_tokens);
+    out.count(9, record.duration_us);
+    out.count(10, record.first_token_us);
+    out.count(11, record.overhead_us);
+    out.count(12, record.response_bytes);
+    // also when it is 0, which tells the record from those of older journals that have none
+    out.always(ADMITTED_AT, zigzag(record.admitted_at));
+    encode_usage(&record.usage, &mut out);
+    out.text(128, record.outcome.as_str());
+    out.text(129, record.cache.as_str());
+    out.text(130, record.usage_source.as_str());
+    out.text(131, &record.error);
+    out.text(132, &record.team);
+    out.text(133, &record.key);
+    out.text(134, &record.user);
+    out.text(135, &record.run);
+    out.text(136, &record.session);
+    out.text(137, &record.operation);
+    out.text(138, &record.model);
+    out.text(139, &record.upstream_model);
+    out.text(140, &record.response_model);
+    out.text(141, &record.upstream);
+    out.text(142, &record.catalogue);
+    out.text(143, &record.rates);
+    out.text(144, &record.trace_id);
+    out.text(145, record.disconnect.as_str());
+    out.text(146, &record.service_tier);
+    out.text(147, &record.price_name);
+    out.text(148, &record.price_source);
+    out.json(149, &record.extra_usage);
+    out.json(150, &record.attempt_log);
+    encode_tags(&record.tags, &mut out);
 }
 
 fn encode_tags(tags: &BTreeMap<String, String>, out: &mut Fields<'_>) {
@@ -142,9 +117,11 @@ pub(super) fn decode(body: &[u8]) -> Option<Record> {
     let mut record = Record { id: id(body)?, ..Record::default() };
     let mut rest = &body[16..];
     let mut tag_name = "";
+    let mut says_when_admitted = false;
     while let Some((&field, after)) = rest.split_first() {
         rest = after;
         let number = varint(&mut rest)?;
+        says_when_admitted |= field == ADMITTED_AT;
         if field < TEXTS {
             read_count(&mut record, field, number);
             continue;
@@ -157,6 +134,9 @@ pub(super) fn decode(body: &[u8]) -> Option<Record> {
             TAG_VALUE => drop(record.tags.insert(tag_name.to_owned(), text.to_owned())),
             _ => read_text(&mut record, field, text)?,
         }
+    }
+    if !says_when_admitted {
+        record.admitted_at = record.admitted_by_older_rules();
     }
     Some(record)
 }
@@ -176,6 +156,7 @@ fn read_count(record: &mut Record, field: u8, count: u64) {
         10 => record.first_token_us = count,
         11 => record.overhead_us = count,
         12 => record.response_bytes = count,
+        ADMITTED_AT => record.admitted_at = unzigzag(count),
         32 => usage.input_tokens = count,
         33 => usage.cached_input_tokens = count,
         34 => usage.cache_write_tokens = count,
@@ -200,6 +181,7 @@ fn read_text(record: &mut Record, field: u8, text: &str) -> Option<()> {
         128 => return Outcome::from_word(text).map(|outcome| record.outcome = outcome),
         129 => return CacheResult::from_word(text).map(|cache| record.cache = cache),
         130 => return source(text).map(|source| record.usage_source = source),
+        145 => return Disconnect::from_word(text).map(|disconnect| record.disconnect = disconnect),
         131 => &mut record.error,
         132 => &mut record.team,
         133 => &mut record.key,
@@ -214,6 +196,11 @@ fn read_text(record: &mut Record, field: u8, text: &str) -> Option<()> {
         142 => &mut record.catalogue,
         143 => &mut record.rates,
         144 => &mut record.trace_id,
+        146 => &mut record.service_tier,
+        147 => &mut record.price_name,
+        148 => &mut record.price_source,
+        149 => &mut record.extra_usage,
+        150 => &mut record.attempt_log,
         _ => return Some(()),
     };
     text.clone_into(place);
@@ -237,6 +224,13 @@ impl Fields<'_> {
     fn text(&mut self, field: u8, text: &str) {
         if !text.is_empty() {
             self.always_text(field, text);
+        }
+    }
+
+    fn json(&mut self, field: u8, text: &str) {
+        if !text.is_empty() && text.len() <= LONGEST_JSON {
+            self.always(field, text.len() as u64);
+            self.0.extend_from_slice(text.as_bytes());
         }
     }
 
@@ -288,5 +282,6 @@ fn source(word: &str) -> Option<UsageSource> {
         .find(|source| source.as_str() == word)
 }
 
+const ADMITTED_AT: u8 = 13;
 const TAG_NAME: u8 = 160;
 const TAG_VALUE: u8 = 161;

@@ -287,6 +287,34 @@ fn texts_without_end_are_cut_at_a_character() {
     assert_eq!((kept.user, kept.tags.len()), ("\u{e9}".repeat(2_048), 64));
 }
 
+/// The body of a record with one field, as journals before 2026-11-20 had them.
+fn old_body(outcome: &str, attempts: u8) -> Vec<u8> {
+    let text = [&[128, u8::try_from(outcome.len()).unwrap()], outcome.as_bytes()].concat();
+    // started at 8 ns, zigzag
+    [&7_u128.to_be_bytes()[..], &[1, 16, 3, attempts], &text].concat()
+}
+
+#[test]
+fn records_of_older_journals_are_charged_as_they_began() {
+    let admitted_at = |outcome, attempts| codec::decode(&old_body(outcome, attempts)).unwrap().admitted_at;
+    assert_eq!(admitted_at("completed", 1), 8);
+    assert_eq!(admitted_at("refused", 0), 0);
+    assert_eq!(admitted_at("refused", 1), 8, "an answer that could not be passed on");
+    let mut body = Vec::new();
+    codec::encode(&Record { admitted_at: 0, ..record(1) }, &mut body);
+    assert_eq!(codec::decode(&body).unwrap().admitted_at, 0, "a new record means what it says");
+}
+
+#[test]
+fn json_that_is_too_long_is_left_out_whole() {
+    let mut body = Vec::new();
+    let long = format!("[\"{}\"]", "x".repeat(64 << 10));
+    let fits = format!("[\"{}\"]", "x".repeat(60 << 10));
+    codec::encode(&Record { attempt_log: long, extra_usage: fits.clone(), ..record(1) }, &mut body);
+    let kept = codec::decode(&body).unwrap();
+    assert_eq!((kept.attempt_log, kept.extra_usage), (String::new(), fits));
+}
+
 #[test]
 fn fields_of_a_newer_tollgate_are_passed_over() {
     let mut body = Vec::new();

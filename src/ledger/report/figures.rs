@@ -150,7 +150,8 @@ const fn is_error(outcome: Outcome) -> bool {
         | Outcome::UpstreamUnreachable
         | Outcome::Truncated
         | Outcome::Interrupted
-        | Outcome::Failed => true,
+        | Outcome::Failed
+        | Outcome::Cut => true,
         Outcome::Completed | Outcome::Refused | Outcome::Cancelled => false,
     }
 }

@@ -8,7 +8,7 @@ use rusqlite::{Row, Statement};
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::store::record::{CacheResult, Outcome, Record};
+use crate::store::record::{CacheResult, Disconnect, Outcome, Record};
 
 /// The columns in the order in which [`bind`] writes and [`read_into`] reads them.
 pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
@@ -18,10 +18,11 @@ pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
     input_audio_tokens, input_image_tokens, output_tokens, reasoning_tokens, \
     output_audio_tokens, output_image_tokens, seconds, characters, images, web_searches, \
     usage_source, cost_nano_usd, saved_nano_usd, reserved_nano_usd, reserved_tokens, catalogue, rates, \
-    duration_us, first_token_us, overhead_us, response_bytes, trace_id";
+    duration_us, first_token_us, overhead_us, response_bytes, trace_id, \
+    admitted_at, disconnect, service_tier, price_name, price_source, extra_usage, attempt_log";
 
 /// How many columns there are.
-pub(super) const COUNT: usize = 45;
+pub(super) const COUNT: usize = 52;
 
 /// Binds every column of `record`, in the order of [`COLUMNS`].
 pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::Result<()> {
@@ -56,7 +57,19 @@ pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::
     for count in [record.duration_us, record.first_token_us, record.overhead_us, record.response_bytes] {
         binder.count(count)?;
     }
-    binder.text(&record.trace_id)
+    binder.text(&record.trace_id)?;
+    binder.value(record.admitted_at)?;
+    binder.text(record.disconnect.as_str())?;
+    for text in [
+        &record.service_tier,
+        &record.price_name,
+        &record.price_source,
+        &record.extra_usage,
+        &record.attempt_log,
+    ] {
+        binder.text(text)?;
+    }
+    Ok(())
 }
 
 /// Reads a row of [`COLUMNS`] into `record`, whose strings are used again.
@@ -114,7 +127,19 @@ pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<
     ] {
         *count = cells.count()?;
     }
-    cells.text(&mut record.trace_id)
+    cells.text(&mut record.trace_id)?;
+    record.admitted_at = cells.next()?;
+    record.disconnect = Disconnect::from_word(cells.word()?).unwrap_or_default();
+    for text in [
+        &mut record.service_tier,
+        &mut record.price_name,
+        &mut record.price_source,
+        &mut record.extra_usage,
+        &mut record.attempt_log,
+    ] {
+        cells.text(text)?;
+    }
+    Ok(())
 }
 
 struct Binder<'s, 'c> {

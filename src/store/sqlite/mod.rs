@@ -2,6 +2,7 @@
 
 mod columns;
 mod reader;
+mod retired;
 mod schema;
 mod writer;
 

@@ -1,15 +1,17 @@
 //! The reading side of the `SQLite` ledger. Reads beside a running writer, and never writes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Row, Transaction};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Scope, Spent, StoreFault};
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Scope, Spending, Spent, StoreFault};
 use crate::store::record::Record;
 
 use super::columns::{self, COLUMNS};
+use super::retired;
 use super::schema::{engine, open_to_read};
 use super::writer::read_checkpoint;
 
@@ -103,6 +105,26 @@ impl Snapshot<'_> {
         Ok(())
     }
 
+    /// Calls `each` with what every request admitted at `since` or later spent, and with the sums of
+    /// retired ones, as far as all of a sum was admitted at `since` or later.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn spendings(&self, since: Timestamp, each: &mut dyn FnMut(&Spending<'_>)) -> Result<(), StoreFault> {
+        let fault = engine("sum up the ledger");
+        retired::spendings(&self.view, since, each).map_err(&fault)?;
+        // the second condition is the index's own
+        let sql = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
+            output_tokens FROM requests WHERE admitted_at >= ?1 AND admitted_at > 0";
+        let mut statement = self.view.prepare_cached(sql).map_err(&fault)?;
+        let mut rows = statement.query([since.as_nanos()]).map_err(&fault)?;
+        let mut tags = Tags::default();
+        while let Some(row) = rows.next().map_err(&fault)? {
+            each(&spending(row, &mut tags).map_err(&fault)?);
+        }
+        Ok(())
+    }
+
     /// As [`LedgerReader::spent_since`].
     ///
     /// # Errors
@@ -128,5 +150,41 @@ impl Snapshot<'_> {
             spent = spent.plus(Spent { cost, tokens });
         }
         Ok(spent)
+    }
+}
+
+fn spending<'r>(row: &'r Row<'_>, tags: &'r mut Tags) -> rusqlite::Result<Spending<'r>> {
+    let text = |column| -> rusqlite::Result<&'r str> { Ok(row.get_ref(column)?.as_str()?) };
+    let count = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
+    Ok(Spending {
+        id: u128::from_be_bytes(row.get(0)?),
+        admitted_at: Timestamp::from_nanos(row.get(1)?),
+        team: text(2)?,
+        key: text(3)?,
+        user: text(4)?,
+        run: text(5)?,
+        model: text(6)?,
+        tags: tags.read(text(7)?),
+        cost: row.get::<_, Option<i64>>(8)?.map(NanoUsd::new),
+        tokens: count(9)?.saturating_add(count(10)?),
+        requests: 1,
+    })
+}
+
+/// Tags as they were read last: the same ones come again and again.
+#[derive(Default)]
+pub(super) struct Tags {
+    json: String,
+    read: BTreeMap<String, String>,
+}
+
+impl Tags {
+    pub(super) fn read(&mut self, json: &str) -> &BTreeMap<String, String> {
+        if self.json != json {
+            json.clone_into(&mut self.json);
+            // written by us; a row that somebody edited by hand still counts, without its tags
+            self.read = serde_json::from_str(json).unwrap_or_default();
+        }
+        &self.read
     }
 }

@@ -63,7 +63,7 @@ const APPLICATION_ID: i64 = 0x746c_6774;
 
 /// One step per version: the first makes version 1 of an empty file, and so on. Never edit one that
 /// was released; add the next.
-const MIGRATIONS: [&str; 1] = [include_str!("v1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
 
 fn settle_pragmas(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -118,6 +118,11 @@ fn check_engine(number: i32, found: &'static str) -> Result<(), StoreFault> {
 
 #[cfg(test)]
 mod tests {
+    use crate::base::clock::Timestamp;
+    use crate::store::ledger::{Filter, LedgerReader as _};
+    use crate::store::record::Disconnect;
+    use crate::store::sqlite::SqliteReader;
+
     use super::*;
 
     #[test]
@@ -133,8 +138,37 @@ mod tests {
         connection.execute("INSERT INTO schema_versions (version) VALUES (99)", []).unwrap();
         drop(connection);
         let fault = open_to_write(dir.path()).unwrap_err();
-        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 1, .. }), "{fault}");
+        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 2, .. }), "{fault}");
         assert!(matches!(open_to_read(dir.path()), Err(StoreFault::Newer { .. })));
+    }
+
+    #[test]
+    fn a_file_of_version_1_is_taken_over_with_its_rows() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute_batch("INSERT INTO schema_versions (version) VALUES (1)").unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        for (id, outcome, attempts) in [(1, "completed", 1), (2, "refused", 0), (3, "refused", 1)] {
+            let row = format!(
+                "INSERT INTO requests SELECT unhex(printf('%032x', {id})), {id} * 1000, '{outcome}', 200, '', 'search', \
+                 'prod', 'u', 'r', 's', '{{\"a\":\"b\"}}', 'chat_completions', 'gpt-4o', '', '', '', {attempts}, 0, \
+                 'off', 10, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 'reported', 7, 0, 0, 0, '', '', 0, 0, 0, 0, ''"
+            );
+            old.execute_batch(&row).unwrap();
+        }
+        drop(old);
+        drop(open_to_write(dir.path()).unwrap());
+        let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+        let mut rows = Vec::new();
+        reader.scan(&Filter::default(), &mut |row| rows.push(row.clone())).unwrap();
+        let told: Vec<_> = rows.iter().map(|row| (row.id, row.started_at, row.admitted_at)).collect();
+        assert_eq!(told, [(1, 1_000, 1_000), (2, 2_000, 0), (3, 3_000, 3_000)]);
+        assert_eq!((rows[0].tags["a"].as_str(), rows[0].disconnect), ("b", Disconnect::None));
+        let mut spent = Vec::new();
+        let snapshot = reader.snapshot().unwrap();
+        snapshot.spendings(Timestamp::from_nanos(0), &mut |s| spent.push((s.id, s.tokens))).unwrap();
+        assert_eq!(spent, [(1, 15), (3, 15)]);
     }
 
     #[test]
@@ -151,7 +185,7 @@ mod tests {
         assert!(open_to_read(dir.path()).unwrap().is_none());
         drop(open_to_write(dir.path()).unwrap());
         let connection = open_to_write(dir.path()).unwrap();
-        assert_eq!(version(&connection, dir.path()).unwrap(), 1);
+        assert_eq!(version(&connection, dir.path()).unwrap(), 2);
         assert!(open_to_read(dir.path()).unwrap().is_some());
     }
 }

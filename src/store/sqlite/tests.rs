@@ -6,7 +6,8 @@ use tempfile::TempDir;
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
-use crate::store::ledger::{Filter, LedgerReader, Scope, Spent};
+use crate::store::ledger::{Filter, LedgerReader, Scope, Spending, Spent};
+use crate::store::record::Outcome;
 use crate::store::samples::{any_record, record};
 use crate::store::sqlite::{FILE_NAME, SqliteReader};
 
@@ -127,18 +128,44 @@ fn spending_is_summed_by_scope_and_held_at_the_top() {
 }
 
 #[test]
-fn counters_are_rebuilt_from_an_index_alone() {
+fn counters_read_what_was_admitted_and_nothing_else() {
+    let (dir, mut ledger) = ledger();
+    let at = |id, admitted_at| Record { admitted_at, ..record(id) };
+    let unpriced =
+        Record { cost: None, run: "r".into(), tags: [("a".into(), "b".into())].into(), ..at(3, 30) };
+    let refused = Record { outcome: Outcome::Refused, ..at(4, 0) };
+    ledger.append(&[at(1, 10), at(2, 20), unpriced.clone(), refused], &checkpoint(1)).unwrap();
+    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+    let mut seen = |since| {
+        let mut seen = Vec::new();
+        reader
+            .snapshot()
+            .unwrap()
+            .spendings(Timestamp::from_nanos(since), &mut |spent| {
+                assert_eq!(Spending { tags: &unpriced.tags, ..*spent }.requests, 1);
+                seen.push((spent.id, spent.cost.map(NanoUsd::as_nanos), spent.tokens, spent.tags.len()));
+            })
+            .unwrap();
+        seen
+    };
+    let (priced, unknown) = (|id| (id, Some(1_000), 15, 0), (3, None, 15, 1));
+    assert_eq!(seen(i64::MIN), [priced(1), priced(2), unknown]);
+    assert_eq!(seen(20), [priced(2), unknown]);
+    assert_eq!(seen(31), []);
+}
+
+#[test]
+fn counters_are_rebuilt_by_the_order_of_admission() {
     let (dir, _ledger) = ledger();
     let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
     let plan: String = connection
         .query_row(
-            "EXPLAIN QUERY PLAN SELECT cost_nano_usd, input_tokens, output_tokens FROM requests \
-             WHERE team = 'a' AND ?1 = '' AND started_at >= 5",
-            [""],
+            "EXPLAIN QUERY PLAN SELECT cost_nano_usd FROM requests WHERE admitted_at >= ?1 AND admitted_at > 0",
+            [5],
             |row| row.get(3),
         )
         .unwrap();
-    assert!(plan.contains("COVERING INDEX requests_by_team (team=? AND started_at>?)"), "{plan}");
+    assert!(plan.contains("INDEX requests_by_admission (admitted_at>?)"), "{plan}");
 }
 
 #[test]

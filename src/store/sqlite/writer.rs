@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::base::failpoint::Failpoint;
 use crate::store::ledger::{Checkpoint, LedgerStore, Position, StoreFault};
 use crate::store::record::Record;
 
@@ -49,8 +50,15 @@ impl LedgerStore for SqliteLedger {
             let batch =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fault)?;
             insert(&batch, rows).map_err(&fault)?;
+            if !rows.is_empty() {
+                Failpoint::MidCommit.reach();
+            }
             save_checkpoint(&batch, checkpoint).map_err(&fault)?;
-            batch.commit().map_err(&fault)
+            batch.commit().map_err(&fault)?;
+            if !rows.is_empty() {
+                Failpoint::AfterCommitBeforeClientEnd.reach();
+            }
+            Ok(())
         })
     }
 

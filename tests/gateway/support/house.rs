@@ -41,6 +41,21 @@ impl House {
         self.process = Some(Process::serve(&self.config()));
     }
 
+    /// Ends the gateway in order and starts it so that it ends itself at a point of a request's way.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn restart_until(&mut self, point: &str) {
+        self.stop();
+        self.process = Some(Process::serve_until(&self.config(), point));
+    }
+
+    /// Waits for a gateway that ends itself.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn wait_for_death(&mut self) {
+        self.was_killed = true;
+        let status = self.process.take().unwrap().wait();
+        assert!(!status.success(), "it was to die: {status}");
+    }
+
     /// The process id of the gateway, for a test that ends it while others still use the house.
     pub(crate) fn pid(&self) -> u32 {
         self.running().id()

@@ -22,8 +22,17 @@ pub(super) struct Process {
 impl Process {
     /// Starts the gateway and waits until it says where it listens.
     pub(super) fn serve(config: &Path) -> Self {
-        let mut child =
-            tollgate(config, &["serve"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start(&mut tollgate(config, &["serve"]))
+    }
+
+    /// The same, with a place where it will end itself.
+    #[cfg(feature = "failpoints")]
+    pub(super) fn serve_until(config: &Path, point: &str) -> Self {
+        Self::start(tollgate(config, &["serve"]).env("TOLLGATE_FAILPOINT", point))
+    }
+
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Mutex::new(Vec::new()));
         let (told, heard) = sync_channel(1);
