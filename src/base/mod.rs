@@ -4,6 +4,7 @@ pub mod chance;
 pub mod clock;
 pub mod glob;
 pub mod id;
+pub mod limits;
 pub mod live;
 pub mod money;
 pub mod secret;
