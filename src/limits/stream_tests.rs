@@ -180,7 +180,7 @@ fn ten_thousand_random_ends_leave_nothing_held() {
             Ok(admission) => open.push(admission),
             Err(_) => refused += 1,
         }
-        if open.is_empty() || (open.len() < 64 && dice() % 3 > 0) {
+        if open.is_empty() || dice() % 3 > 0 {
             continue;
         }
         let end = usize::try_from(dice() % open.len() as u64).unwrap();
