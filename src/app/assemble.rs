@@ -11,7 +11,7 @@ use crate::budget::{Book, BudgetSpec, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
 use crate::identity::{Directory, KeyHash, Pepper, Rules};
-use crate::limits::LimiterBook;
+use crate::limits::{Limiter, LimiterBook, ModelLimiter};
 use crate::pricing::catalogue::Catalogue;
 use crate::proxy::prices::Prices;
 use crate::proxy::{Account, Bounds, Policy};
@@ -131,7 +131,7 @@ impl Plan<'_> {
         let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
         let Self { settings, upstreams, router, catalogue, keys } = self;
         let listed: Vec<_> =
-            keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(lasting))).collect();
+            keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(settings, lasting))).collect();
         for budget in listed.iter().flat_map(|(_, _, account)| &account.budgets) {
             if let Some(spent_before) = spent.of(budget.id()) {
                 budget.assign(spent_before, spent.now);
@@ -140,9 +140,10 @@ impl Plan<'_> {
         lasting.budgets.keep_only(&ids);
         Policy {
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
-            open: settings.open.then(|| Arc::new(open_account())),
+            open: settings.open.then(|| Arc::new(open_account(settings, lasting))),
             router,
             upstreams,
+            upstream_limiters: upstream_limiters(settings, lasting),
             prices: Prices::of(catalogue),
             overridden: settings.prices.keys().cloned().collect(),
             refuse_unmetered: settings.unmetered == Unmetered::Refuse,
@@ -157,7 +158,7 @@ impl Plan<'_> {
 }
 
 impl PlannedKey<'_> {
-    fn open(self, lasting: &Lasting) -> Arc<Account> {
+    fn open(self, settings: &Settings, lasting: &Lasting) -> Arc<Account> {
         let (team, key) = (self.team, &self.key.name);
         Arc::new(Account {
             team: team.into(),
@@ -167,6 +168,7 @@ impl PlannedKey<'_> {
                 lasting.limiters.open(&format!("team {team}"), &self.of_team.limits),
                 lasting.limiters.open(&format!("key {team}/{key}"), &self.key.limits),
             ],
+            model_limiters: ModelLimiter::of_key(&settings.limits, team, key, &lasting.limiters),
             budgets: self.budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect(),
             cache: self.of_team.cache,
         })
@@ -174,15 +176,25 @@ impl PlannedKey<'_> {
 }
 
 /// Everyone, in local development without keys.
-fn open_account() -> Account {
+fn open_account(settings: &Settings, lasting: &Lasting) -> Account {
     Account {
         team: "open".into(),
         key: "open".into(),
         rules: None,
         limiters: Vec::new(),
+        model_limiters: ModelLimiter::of_key(&settings.limits, "open", "open", &lasting.limiters),
         budgets: Vec::new(),
         cache: None,
     }
+}
+
+/// The limits of the upstreams that have some, in the config's order.
+fn upstream_limiters(settings: &Settings, lasting: &Lasting) -> Vec<Option<Arc<Limiter>>> {
+    let limited = settings.upstreams.iter().map(|(name, section)| {
+        let limits = section.limits.as_ref()?;
+        Some(lasting.limiters.open(&format!("upstream {name}"), limits))
+    });
+    limited.collect()
 }
 
 /// The catalogue in force: the config's own file or the shipped one, with the config's overrides.

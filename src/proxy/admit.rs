@@ -3,11 +3,10 @@
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::need::{AtMost, at_most};
+use super::rates;
 use super::request::ReadRequest;
 use crate::budget::{self, Need};
 use crate::dialect::path::Metering;
-use crate::limits;
-use crate::tokens;
 
 /// Reserves what the request may need at most; nothing is held if anything refuses.
 pub(super) fn admit(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refusal> {
@@ -17,7 +16,7 @@ pub(super) fn admit(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refus
     }
     let most = at_most(x, request);
     x.price.clone_from(&most.price);
-    take_limits(x, most.tokens)?;
+    rates::enter(x, request, most.tokens)?;
     reserve(x, &most)
 }
 
@@ -31,25 +30,6 @@ fn permit_model(x: &Exchange) -> Result<(), Refusal> {
         _ => Ok(()),
     }
 }
-
-/// Tokens per minute are taken by expectation (a quarter of the input's bytes and the caller's cap, or
-/// a usual answer), requests and places exactly.
-fn take_limits(x: &mut Exchange, tokens_at_most: u64) -> Result<(), Refusal> {
-    let Some(account) = x.account.clone() else { return Ok(()) };
-    let asked = x.facts.output_cap.unwrap_or(USUAL_ANSWER);
-    let usual = tokens::rough(x.prompt.len()).saturating_add(asked);
-    let tokens = if x.is_billed() { usual.min(tokens_at_most) } else { 0 };
-    let admitted = limits::admit(&account.limiters, tokens, x.tick()).map_err(|hit| {
-        let scope = if hit.scope.starts_with("key") { "key" } else { "team" };
-        x.limit_hit = Some((hit.kind.as_str(), scope));
-        Refusal::RateLimit(hit)
-    })?;
-    x.admission = Some(admitted);
-    Ok(())
-}
-
-/// Tokens of an answer whose length nobody capped, for the rate limit only.
-const USUAL_ANSWER: u64 = 1_000;
 
 /// Notes the need, and holds it in all budgets at once.
 fn reserve(x: &mut Exchange, most: &AtMost) -> Result<(), Refusal> {

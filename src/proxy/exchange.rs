@@ -20,7 +20,7 @@ use crate::base::money::NanoUsd;
 use crate::budget::Reservation;
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
-use crate::limits::Admission;
+use crate::limits::{Admission, TokenAsk};
 use crate::pricing::price::Price;
 use crate::signals::{Active, Answered, Attempt};
 use crate::store::record::Record;
@@ -54,7 +54,11 @@ pub(super) struct Books {
     /// The share of `server.max_body_total` that the body takes.
     pub(super) memory: Option<OwnedSemaphorePermit>,
 
+    /// What it asks of limits on tokens.
+    pub(super) token_ask: TokenAsk,
     pub(super) admission: Option<Admission>,
+    /// Its place in the limits of the upstream that is asked.
+    pub(super) upstream_admission: Option<Admission>,
     pub(super) reservation: Option<Reservation>,
     /// The price by which it was admitted.
     pub(super) price: Option<Arc<Price>>,
@@ -101,7 +105,9 @@ impl Exchange {
             facts: RequestFacts::default(),
             prompt: Bytes::new(),
             memory: None,
+            token_ask: TokenAsk::default(),
             admission: None,
+            upstream_admission: None,
             reservation: None,
             price: None,
             fill: None,

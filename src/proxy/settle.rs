@@ -9,6 +9,7 @@ use super::exchange::Books;
 use super::headers;
 use super::need::{measured_as_usual, reserved_usage};
 use super::policy::Account;
+use super::rates;
 use super::report::report;
 use crate::base::clock::{Timestamp, micros};
 use crate::base::failpoint::Failpoint;
@@ -343,9 +344,7 @@ fn settle_holds(books: &mut Books) {
             books.door.signals.budget_crossed(&crossing.budget, crossing.percent);
         }
     }
-    if let Some(mut admission) = books.admission.take() {
-        admission.settle(actual.tokens);
-    }
+    rates::leave(books, actual.tokens);
 }
 
 /// What is left of the caller's budgets, and which warn thresholds it has passed.

@@ -11,6 +11,7 @@ use crate::budget::section::BudgetSection;
 use crate::config::report::KeyPath;
 use crate::config::settings::{KeySection, Settings, TeamSection};
 use crate::identity::Pepper;
+use crate::limits::section::{LimitsSection, ModelLimitSection};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     let teams = KeyPath::top("teams");
@@ -20,6 +21,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
             "add a team with a key (`tollgate keys new TEAM/NAME`), or `open: true` to try it out alone";
         checker.error(&teams, "there is no team, so nobody may ask", hint);
     }
+    model_limits(&settings.limits, checker);
     let mut proofs = Proofs { pepper: pepper(settings), seen: HashMap::new() };
     for (name, section) in &settings.teams {
         let path = teams.key(name);
@@ -27,6 +29,26 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
         team(&path, section, settings.open, checker);
         for (index, key) in section.keys.iter().enumerate() {
             same_proof(&path.key("keys").item(index), key, &mut proofs, checker);
+        }
+    }
+}
+
+/// Limits on models: each names some limit, and none is stated twice, since the second would share the
+/// counters of the first.
+fn model_limits(sections: &[ModelLimitSection], checker: &mut Checker<'_>) {
+    let mut seen = HashMap::new();
+    for (index, section) in sections.iter().enumerate() {
+        let path = KeyPath::top("limits").item(index);
+        if let Some(models) = &section.models {
+            checker.patterns(&path.key("models"), models);
+        }
+        if section.limits() == LimitsSection::default() {
+            let hint = "`requests_per_minute`, `tokens_per_minute` or `concurrent`";
+            checker.warning(&path, "limits nothing", hint);
+        }
+        if let Some(first) = seen.insert((section.models.as_deref(), section.per), index) {
+            let message = format!("limits[{first}] is for the same models and callers");
+            checker.error(&path, message, "state all limits in one entry");
         }
     }
 }
