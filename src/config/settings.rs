@@ -54,6 +54,9 @@ pub struct Settings {
     /// Who may ask, by team name.
     #[serde(default)]
     pub teams: IndexMap<String, TeamSection>,
+    /// Spending limits of everyone together, besides those of teams and keys.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSection>,
     /// Overrides of the shipped price catalogue, by model name.
     #[serde(default)]
     pub prices: IndexMap<String, PriceSection>,
