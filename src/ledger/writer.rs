@@ -21,6 +21,8 @@ pub struct WriterStatus {
     pub batches: u64,
     /// Tries that failed and were repeated.
     pub failures: u64,
+    /// Outcomes that had to wait in memory since the start, because the disk took nothing.
+    pub deferred: u64,
     /// Bytes of the journal that are not settled yet, about.
     pub lag_bytes: u64,
     /// Requests begun and not ended, as far as the writer has read.
@@ -125,6 +127,7 @@ impl WriterWatcher {
     #[must_use]
     pub fn status(&self) -> WriterStatus {
         let mut status = self.progress.status().clone();
+        status.deferred = self.journal.deferred();
         status.lag_bytes = self.journal.distance(status.settled_to, self.journal.end());
         status
     }
@@ -224,7 +227,7 @@ impl Writer {
     /// Settles all that is in the journal at this moment, batch by batch.
     fn settle(&mut self) -> Result<(), Fault> {
         // what is in the files is settled whether or not the rest can join it: that makes room
-        let written = self.journal.write_unwritten();
+        let written = self.journal.make_good();
         let limit = self.journal.end();
         self.begin(limit)?;
         loop {

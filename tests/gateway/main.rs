@@ -5,6 +5,7 @@
 mod books;
 mod budget;
 mod bytes;
+mod disk;
 mod ends;
 #[cfg(feature = "failpoints")]
 mod failpoints;

@@ -6,8 +6,10 @@ mod codec;
 mod fault;
 mod follow;
 mod frame;
+mod reserve;
 mod segment;
 mod sync;
+mod tail;
 mod unwritten;
 
 pub use append::{Journal, Ticket, is_in_use};
