@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -192,6 +193,8 @@ enum Fault {
     Store(#[from] StoreFault),
     #[error(transparent)]
     Journal(#[from] JournalFault),
+    #[error("the ledger writer panicked; it begins again")]
+    Panicked,
 }
 
 impl Writer {
@@ -199,7 +202,7 @@ impl Writer {
         let mut backoff = FIRST_BACKOFF;
         let mut stopping = self.bell.wait();
         loop {
-            match self.settle() {
+            match self.settle_or_forget() {
                 Ok(()) => {
                     backoff = FIRST_BACKOFF;
                     self.progress.note(|status| status.last_error = None);
@@ -222,6 +225,17 @@ impl Writer {
                 }
             }
         }
+    }
+
+    /// Settles. After a panic all that was read is forgotten and read again from the ledger's checkpoint:
+    /// what was saved by then is not saved twice.
+    fn settle_or_forget(&mut self) -> Result<(), Fault> {
+        let settled = catch_unwind(AssertUnwindSafe(|| self.settle()));
+        settled.unwrap_or_else(|_| {
+            self.reading = None;
+            self.batch = Batch::default();
+            Err(Fault::Panicked)
+        })
     }
 
     /// Settles all that is in the journal at this moment, batch by batch.

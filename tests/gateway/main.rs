@@ -10,4 +10,5 @@ mod ends;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kill;
+mod store;
 mod support;

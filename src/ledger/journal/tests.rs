@@ -164,6 +164,7 @@ fn a_ticket_is_kept_at_once_or_by_the_next_sync() {
     }
 }
 
+// FAULTS L6
 #[test]
 fn a_disk_that_does_not_sync_is_reported_and_its_file_left_behind() {
     let dir = tempfile::tempdir().unwrap();
@@ -182,6 +183,7 @@ fn a_disk_that_does_not_sync_is_reported_and_its_file_left_behind() {
     assert_eq!(read(&journal).len(), 2);
 }
 
+// FAULTS L6
 #[test]
 fn a_write_that_failed_leaves_no_half_record() {
     let dir = tempfile::tempdir().unwrap();
