@@ -229,6 +229,67 @@ fn a_journal_that_was_lost_does_not_hide_its_successor() {
     assert_eq!(ids(&dir), (0..150).collect::<Vec<_>>());
 }
 
+/// A store of which a loss of power leaves what it had when it was last hardened.
+struct Losing {
+    store: SqliteLedger,
+    dir: std::path::PathBuf,
+    survives_in: std::path::PathBuf,
+}
+
+impl LedgerStore for Losing {
+    fn append(&mut self, rows: &[Record], checkpoint: &Checkpoint) -> Result<(), StoreFault> {
+        self.store.append(rows, checkpoint)
+    }
+    fn checkpoint(&mut self) -> Result<Option<Checkpoint>, StoreFault> {
+        self.store.checkpoint()
+    }
+    fn harden(&mut self) -> Result<(), StoreFault> {
+        self.store.harden()?;
+        for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
+            std::fs::copy(self.dir.join(&name), self.survives_in.join(&name)).unwrap();
+        }
+        Ok(())
+    }
+}
+
+// FAULTS L3
+#[test]
+fn a_power_cut_never_finds_a_row_in_neither_ledger_nor_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let survivor = tempfile::tempdir().unwrap();
+    let journal = journal(&dir, 4_000);
+    let store = SqliteLedger::open(dir.path()).unwrap();
+    let store = Losing { store, dir: dir.path().into(), survives_in: survivor.path().into() };
+    let writer = start(Arc::clone(&journal), Box::new(store)).unwrap();
+    let mut begun_anew = 0;
+    for id in 0..300 {
+        journal.intend(&intent(id)).unwrap();
+        journal.close(&record(id)).unwrap();
+        if id % 10 != 0 {
+            continue;
+        }
+        assert!(writer.settled(PATIENCE));
+        // the ledger as it was hardened last, and the journal as it is
+        let found = tempfile::tempdir().unwrap();
+        for (from, to) in [
+            (survivor.path().into(), found.path().into()),
+            (dir.path().join("journal"), found.path().join("journal")),
+        ] {
+            let (from, to): (std::path::PathBuf, std::path::PathBuf) = (from, to);
+            std::fs::create_dir_all(&to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+        let after = self::journal(&found, 4_000);
+        assert!(self::writer(&after).settled(PATIENCE));
+        assert_eq!(ids(&found), (0..=id).collect::<Vec<_>>(), "cut after {id}");
+        begun_anew += 1;
+    }
+    assert!(begun_anew == 30 && writer.stop().segments_deleted > 10);
+}
+
 /// A store that panics, once, after it has saved a batch.
 struct Clumsy {
     store: SqliteLedger,

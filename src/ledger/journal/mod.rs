@@ -6,6 +6,8 @@ mod codec;
 mod fault;
 mod follow;
 mod frame;
+#[cfg(test)]
+mod power_tests;
 mod reserve;
 mod segment;
 mod sync;
