@@ -84,7 +84,7 @@ impl AdminView {
         if self.door.draining.load(Ordering::Acquire) {
             reasons.push("draining".to_owned());
         }
-        if self.door.journal.unwritten() > 0 {
+        if !self.door.journal.takes_intents() {
             reasons.push("journal".to_owned());
         }
         Readiness { reasons }

@@ -186,7 +186,12 @@ fn colours() -> Colours {
 fn ledger_status(watcher: WriterWatcher) -> impl Fn() -> LedgerStatus + Send + Sync + 'static {
     move || {
         let status = watcher.status();
-        LedgerStatus { lag: status.lag_bytes, written: status.rows_written, failed: status.failures }
+        LedgerStatus {
+            lag: status.lag_bytes,
+            written: status.rows_written,
+            failed: status.failures,
+            deferred: status.deferred,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ const ROUNDS: u64 = 12;
 const UNDER_WAY: u128 = 5;
 const MARK: &str = "this-directory-belongs-to-the-kill-test";
 
+// FAULTS L1
 #[test]
 fn a_killed_process_loses_and_doubles_nothing() {
     let chance = Chance::seeded(20_261_120);

@@ -13,13 +13,36 @@ pub struct LedgerSection {
     pub durability: Durability,
     /// Journal files are begun anew at this size.
     pub segment_size: Size,
+    /// Room on the disk that is held back for the records of requests at work, for the day it is full. `0`:
+    /// none.
+    pub reserve: Size,
+    /// What happens to new requests when the disk takes no records.
+    pub when_full: WhenFull,
 }
 
 impl Default for LedgerSection {
     fn default() -> Self {
-        // 64 MiB is about 60,000 requests: a few seconds to read again, and few files
-        Self { durability: Durability::Process, segment_size: Size(64 << 20) }
+        Self {
+            durability: Durability::Process,
+            // about 60,000 requests: a few seconds to read again, and few files
+            segment_size: Size(64 << 20),
+            // the outcomes of 10,000 requests at work, and as much again for the ledger
+            reserve: Size(16 << 20),
+            when_full: WhenFull::Strict,
+        }
     }
+}
+
+/// What happens to new requests when the disk takes no records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// They are refused with 503 `ledger_unavailable`: what cannot be recorded is not spent.
+    #[default]
+    Strict,
+    /// They are served as long as there is room in memory for their records; the end of the process loses
+    /// those.
+    BestEffort,
 }
 
 /// What a record must survive.

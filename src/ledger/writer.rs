@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub struct WriterStatus {
     pub batches: u64,
     /// Tries that failed and were repeated.
     pub failures: u64,
+    /// Outcomes that had to wait in memory since the start, because the disk took nothing.
+    pub deferred: u64,
     /// Bytes of the journal that are not settled yet, about.
     pub lag_bytes: u64,
     /// Requests begun and not ended, as far as the writer has read.
@@ -125,6 +128,7 @@ impl WriterWatcher {
     #[must_use]
     pub fn status(&self) -> WriterStatus {
         let mut status = self.progress.status().clone();
+        status.deferred = self.journal.deferred();
         status.lag_bytes = self.journal.distance(status.settled_to, self.journal.end());
         status
     }
@@ -189,6 +193,8 @@ enum Fault {
     Store(#[from] StoreFault),
     #[error(transparent)]
     Journal(#[from] JournalFault),
+    #[error("the ledger writer panicked; it begins again")]
+    Panicked,
 }
 
 impl Writer {
@@ -196,7 +202,7 @@ impl Writer {
         let mut backoff = FIRST_BACKOFF;
         let mut stopping = self.bell.wait();
         loop {
-            match self.settle() {
+            match self.settle_or_forget() {
                 Ok(()) => {
                     backoff = FIRST_BACKOFF;
                     self.progress.note(|status| status.last_error = None);
@@ -221,10 +227,21 @@ impl Writer {
         }
     }
 
+    /// Settles. After a panic all that was read is forgotten and read again from the ledger's checkpoint:
+    /// what was saved by then is not saved twice.
+    fn settle_or_forget(&mut self) -> Result<(), Fault> {
+        let settled = catch_unwind(AssertUnwindSafe(|| self.settle()));
+        settled.unwrap_or_else(|_| {
+            self.reading = None;
+            self.batch = Batch::default();
+            Err(Fault::Panicked)
+        })
+    }
+
     /// Settles all that is in the journal at this moment, batch by batch.
     fn settle(&mut self) -> Result<(), Fault> {
         // what is in the files is settled whether or not the rest can join it: that makes room
-        let written = self.journal.write_unwritten();
+        let written = self.journal.make_good();
         let limit = self.journal.end();
         self.begin(limit)?;
         loop {

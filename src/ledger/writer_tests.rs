@@ -2,9 +2,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::TempDir;
 
+use crate::base::clock::Timestamp;
 use crate::base::units::Size;
+use crate::ledger::books::Books;
 use crate::ledger::section::LedgerSection;
-use crate::store::ledger::{Filter, LedgerReader};
+use crate::store::ledger::{Filter, LedgerReader, Spending};
 use crate::store::samples::{intent, record};
 use crate::store::sqlite::{FILE_NAME, SqliteLedger, SqliteReader};
 
@@ -160,6 +162,7 @@ fn a_store_that_was_away_gets_everything_when_it_is_back() {
     assert_eq!(writer.stop().last_error, None);
 }
 
+// FAULTS L14
 #[test]
 fn a_stop_while_the_store_is_away_leaves_it_to_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -224,6 +227,124 @@ fn a_journal_that_was_lost_does_not_hide_its_successor() {
     (50..150).for_each(|id| second.close(&record(id)).unwrap());
     drop(writer);
     assert_eq!(ids(&dir), (0..150).collect::<Vec<_>>());
+}
+
+/// A store of which a loss of power leaves what it had when it was last hardened.
+struct Losing {
+    store: SqliteLedger,
+    dir: std::path::PathBuf,
+    survives_in: std::path::PathBuf,
+}
+
+impl LedgerStore for Losing {
+    fn append(&mut self, rows: &[Record], checkpoint: &Checkpoint) -> Result<(), StoreFault> {
+        self.store.append(rows, checkpoint)
+    }
+    fn checkpoint(&mut self) -> Result<Option<Checkpoint>, StoreFault> {
+        self.store.checkpoint()
+    }
+    fn harden(&mut self) -> Result<(), StoreFault> {
+        self.store.harden()?;
+        for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal")] {
+            std::fs::copy(self.dir.join(&name), self.survives_in.join(&name)).unwrap();
+        }
+        Ok(())
+    }
+}
+
+// FAULTS L3
+#[test]
+fn a_power_cut_never_finds_a_row_in_neither_ledger_nor_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let survivor = tempfile::tempdir().unwrap();
+    let journal = journal(&dir, 4_000);
+    let store = SqliteLedger::open(dir.path()).unwrap();
+    let store = Losing { store, dir: dir.path().into(), survives_in: survivor.path().into() };
+    let writer = start(Arc::clone(&journal), Box::new(store)).unwrap();
+    let mut begun_anew = 0;
+    for id in 0..300 {
+        journal.intend(&intent(id)).unwrap();
+        journal.close(&record(id)).unwrap();
+        if id % 10 != 0 {
+            continue;
+        }
+        assert!(writer.settled(PATIENCE));
+        // the ledger as it was hardened last, and the journal as it is
+        let found = tempfile::tempdir().unwrap();
+        for (from, to) in [
+            (survivor.path().into(), found.path().into()),
+            (dir.path().join("journal"), found.path().join("journal")),
+        ] {
+            let (from, to): (std::path::PathBuf, std::path::PathBuf) = (from, to);
+            std::fs::create_dir_all(&to).unwrap();
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+            }
+        }
+        let after = self::journal(&found, 4_000);
+        assert!(self::writer(&after).settled(PATIENCE));
+        assert_eq!(ids(&found), (0..=id).collect::<Vec<_>>(), "cut after {id}");
+        begun_anew += 1;
+    }
+    assert!(begun_anew == 30 && writer.stop().segments_deleted > 10);
+}
+
+/// A store that panics, once, after it has saved a batch.
+struct Clumsy {
+    store: SqliteLedger,
+    has_fallen: bool,
+}
+
+impl LedgerStore for Clumsy {
+    fn append(&mut self, rows: &[Record], checkpoint: &Checkpoint) -> Result<(), StoreFault> {
+        self.store.append(rows, checkpoint)?;
+        assert!(rows.is_empty() || std::mem::replace(&mut self.has_fallen, true), "it falls");
+        Ok(())
+    }
+    fn checkpoint(&mut self) -> Result<Option<Checkpoint>, StoreFault> {
+        self.store.checkpoint()
+    }
+    fn harden(&mut self) -> Result<(), StoreFault> {
+        self.store.harden()
+    }
+}
+
+// FAULTS L15
+#[test]
+fn a_writer_that_panics_begins_again_and_doubles_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(&dir, 1 << 20);
+    (0..2_500).for_each(|id| journal.close(&record(id)).unwrap());
+    let store = Clumsy { store: SqliteLedger::open(dir.path()).unwrap(), has_fallen: false };
+    let writer = start(Arc::clone(&journal), Box::new(store)).unwrap();
+    assert!(writer.settled(PATIENCE));
+    assert_eq!((ids(&dir), writer.status().failures), ((0..2_500).collect(), 1));
+}
+
+// FAULTS L13
+#[test]
+fn an_outcome_that_comes_twice_counts_once_as_it_came_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(&dir, 1 << 20);
+    let late = Record { cost: Some(crate::base::money::NanoUsd::new(9)), team: "late".into(), ..record(1) };
+    let mut books = Books::open(dir.path()).unwrap();
+    let mut spent = || {
+        let mut spent = Vec::new();
+        let each = &mut |s: &Spending<'_>| spent.push((s.id, s.team.to_owned(), s.cost));
+        books.spendings(Timestamp::from_nanos(0), each).unwrap();
+        spent
+    };
+    journal.close(&record(1)).unwrap();
+    let first = spent();
+    journal.close(&late).unwrap();
+    assert_eq!(spent(), first, "both on their way");
+    drop(writer(&journal));
+    assert_eq!(spent(), first, "both settled");
+    journal.close(&late).unwrap();
+    assert_eq!(spent(), first, "one settled, one on its way");
+    drop(writer(&journal));
+    assert_eq!((ids(&dir), spent()), (vec![1], first));
 }
 
 fn wait_for(writer: &WriterHandle, state: impl Fn(&WriterStatus) -> bool) {

@@ -95,6 +95,8 @@ pub struct LedgerStatus {
     pub written: u64,
     /// Tries to write that failed and were repeated: no row is lost by them.
     pub failed: u64,
+    /// Records that had to wait in memory because the disk took nothing.
+    pub deferred: u64,
 }
 
 impl Signals {

@@ -111,6 +111,7 @@ impl Signals {
                 let status = ledger();
                 observer.observe(status.written, &[KeyValue::new(n::LEDGER_RESULT, "written")]);
                 observer.observe(status.failed, &[KeyValue::new(n::LEDGER_RESULT, "failed")]);
+                observer.observe(status.deferred, &[KeyValue::new(n::LEDGER_RESULT, "deferred")]);
             })
             .build();
     }

@@ -147,7 +147,8 @@ metrics! {
         "Bytes of the journal that are not in the store yet, about.";
     LEDGER_ROWS: ObservableCounter "tollgate.ledger.rows" "{row}"
         [n::LEDGER_RESULT] NONE,
-        "Rows the writer brought to the store (`written`), and its tries that failed and were repeated (`failed`).";
+        "Rows the writer brought to the store (`written`), its tries that failed and were repeated (`failed`), and \
+         records that had to wait in memory because the disk took nothing (`deferred`).";
     PANICS: Counter "tollgate.panics" "{panic}"
         [] NONE,
         "Requests ended by a panic of ours.";

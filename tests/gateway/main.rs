@@ -5,8 +5,10 @@
 mod books;
 mod budget;
 mod bytes;
+mod disk;
 mod ends;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kill;
+mod store;
 mod support;

@@ -22,6 +22,12 @@ pub enum JournalFault {
         /// What the system said.
         source: io::Error,
     },
+    /// The disk is full, or was until a moment ago: what room is left is for requests at work.
+    #[error("the disk of {} is full: the journal's reserve is not there", dir.display())]
+    OutOfRoom {
+        /// Where the journal is.
+        dir: PathBuf,
+    },
     /// The segment was written by a later Tollgate.
     #[error("{} has journal format {found}: use the newer Tollgate that wrote it, or another `data_dir`", path.display())]
     Newer {
@@ -42,6 +48,12 @@ pub enum JournalFault {
 }
 
 impl JournalFault {
+    /// Whether room on the disk would help.
+    pub(super) fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        matches!(self, Self::File { source, .. } if full.contains(&source.kind()))
+    }
+
     /// For `map_err`: what was tried on which file.
     pub(super) fn file(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self::File { doing, path: path.to_owned(), source }

@@ -6,8 +6,12 @@ mod codec;
 mod fault;
 mod follow;
 mod frame;
+#[cfg(test)]
+mod power_tests;
+mod reserve;
 mod segment;
 mod sync;
+mod tail;
 mod unwritten;
 
 pub use append::{Journal, Ticket, is_in_use};

@@ -1,16 +1,41 @@
-//! Group fsync: one thread syncs for all who wait, while their upstreams are already thinking.
+//! Syncs the journal on a thread of its own: for all who wait, while their upstreams are already thinking,
+//! or now and then, where nobody waits.
 
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::ledger::section::Durability;
 use crate::store::ledger::Position;
 
-use super::append::{Tail, tail_of};
 use super::fault::JournalFault;
+use super::tail::{Tail, tail_of};
+
+/// What makes files survive a loss of power.
+pub(super) trait Durable: Send {
+    /// Returns when all that was written to `file` before would survive.
+    fn sync_file(&self, file: &File) -> io::Result<()>;
+    /// Returns when the names in `dir` would survive.
+    fn sync_names(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// The system's own.
+pub(super) struct Disk;
+
+impl Durable for Disk {
+    fn sync_file(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn sync_names(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+}
 
 /// The thread that syncs, and the news of how far it came.
 #[derive(Debug)]
@@ -21,10 +46,20 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    pub(super) fn start(tail: Arc<Mutex<Tail>>, dir: &Path) -> Result<Self, JournalFault> {
+    pub(super) fn start(
+        tail: Arc<Mutex<Tail>>,
+        dir: &Path,
+        durability: Durability,
+        disk: Box<dyn Durable>,
+    ) -> Result<Self, JournalFault> {
         let asked = Arc::<Asked>::default();
         let (publish, news) = watch::channel(Synced::default());
-        let worker = Worker { asked: Arc::clone(&asked), tail, publish, dir: dir.to_owned() };
+        let gathering = match durability {
+            Durability::Process => GATHERING,
+            Durability::Power => Duration::ZERO,
+        };
+        let worker =
+            Worker { asked: Arc::clone(&asked), tail, publish, dir: dir.to_owned(), disk, gathering };
         let thread = thread::Builder::new()
             .name("journal-sync".into())
             .spawn(move || worker.run())
@@ -80,11 +115,15 @@ impl Asked {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits to be asked; `false` at the end.
-    fn wait(&self) -> bool {
-        let mut wishes = self
+    /// Waits to be asked, and then for what else comes within `gathering`; `false` at the end.
+    fn wait(&self, gathering: Duration) -> bool {
+        let wishes = self
             .changed
             .wait_while(self.wishes(), |wishes| !wishes.sync && !wishes.stop)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut wishes, _) = self
+            .changed
+            .wait_timeout_while(wishes, gathering, |wishes| !wishes.stop)
             .unwrap_or_else(PoisonError::into_inner);
         // what was asked before the end is still done
         std::mem::take(&mut wishes.sync)
@@ -115,11 +154,13 @@ struct Worker {
     tail: Arc<Mutex<Tail>>,
     publish: watch::Sender<Synced>,
     dir: PathBuf,
+    disk: Box<dyn Durable>,
+    gathering: Duration,
 }
 
 impl Worker {
     fn run(self) {
-        while self.asked.wait() {
+        while self.asked.wait(self.gathering) {
             let (files, entered_segment, end) = {
                 let mut tail = tail_of(&self.tail);
                 let mut files = std::mem::take(&mut tail.left_behind);
@@ -144,11 +185,15 @@ impl Worker {
         }
     }
 
-    fn sync(&self, files: &[Arc<File>], entered_segment: bool) -> std::io::Result<()> {
+    fn sync(&self, files: &[Arc<File>], entered_segment: bool) -> io::Result<()> {
         for file in files {
-            file.sync_data()?;
+            self.disk.sync_file(file)?;
         }
         // a file whose name is lost is lost
-        if entered_segment { File::open(&self.dir)?.sync_all() } else { Ok(()) }
+        if entered_segment { self.disk.sync_names(&self.dir) } else { Ok(()) }
     }
 }
+
+/// What a loss of power takes at most where nobody waits for the disk. A sync per second is no load; without
+/// it the system writes after half a minute.
+const GATHERING: Duration = Duration::from_secs(1);

@@ -4,16 +4,17 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::base::units::Size;
+use crate::ledger::journal::Follower;
 use crate::store::samples::{any_record, intent, record};
 
 use super::*;
 
 fn section(segment_size: u64) -> LedgerSection {
-    LedgerSection { segment_size: Size(segment_size), ..LedgerSection::default() }
+    LedgerSection { segment_size: Size(segment_size), reserve: Size(0), ..LedgerSection::default() }
 }
 
 fn open(dir: &TempDir) -> Journal {
-    Journal::open(dir.path(), &LedgerSection::default()).unwrap()
+    Journal::open(dir.path(), &section(64 << 20)).unwrap()
 }
 
 /// All that is in the journal, from its beginning.
@@ -163,6 +164,7 @@ fn a_ticket_is_kept_at_once_or_by_the_next_sync() {
     }
 }
 
+// FAULTS L6
 #[test]
 fn a_disk_that_does_not_sync_is_reported_and_its_file_left_behind() {
     let dir = tempfile::tempdir().unwrap();
@@ -181,6 +183,7 @@ fn a_disk_that_does_not_sync_is_reported_and_its_file_left_behind() {
     assert_eq!(read(&journal).len(), 2);
 }
 
+// FAULTS L6
 #[test]
 fn a_write_that_failed_leaves_no_half_record() {
     let dir = tempfile::tempdir().unwrap();
@@ -218,7 +221,7 @@ fn an_outcome_that_the_disk_does_not_take_is_written_when_it_does() {
     journal.close(&record(2)).unwrap();
     assert_eq!(journal.unwritten(), 2);
     journal.intend(&intent(3)).unwrap_err();
-    journal.write_unwritten().unwrap_err();
+    journal.make_good().unwrap_err();
     assert_eq!(journal.unwritten(), 2, "a try that fails loses nothing");
     make_room(&folder);
     journal.intend(&intent(4)).unwrap();
@@ -235,10 +238,54 @@ fn outcomes_that_wait_have_a_bound_and_say_so() {
     let long = |id| Record { user: "u".repeat(4_000), ..record(id) };
     let kept = (0..).take_while(|id| journal.close(&long(*id)).is_ok()).count();
     assert_eq!(journal.unwritten(), kept);
-    assert!((1_000..3_000).contains(&kept), "{kept} of about 4 KiB in 8 MiB");
+    assert!((400..600).contains(&kept), "{kept} of about 4 KiB in 2 MiB for refusals");
     make_room(&folder);
-    journal.write_unwritten().unwrap();
+    journal.make_good().unwrap();
     assert_eq!((read(&journal).len(), journal.unwritten()), (kept, 0));
+}
+
+// FAULTS L5
+#[test]
+fn a_full_disk_takes_what_is_at_work_and_nothing_new_until_the_reserve_is_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_reserve = LedgerSection { reserve: Size(1 << 20), ..section(64 << 20) };
+    let journal = Journal::open(dir.path(), &with_reserve).unwrap();
+    let reserve = dir.path().join("reserve");
+    assert!(reserve.exists() && journal.takes_intents());
+    let served = |id| Record { attempts: 1, ..record(id) };
+    journal.fill_disk();
+    journal.close(&record(1)).unwrap();
+    assert!(reserve.exists(), "a refusal is not worth the reserve");
+    journal.fill_disk();
+    journal.close(&served(2)).unwrap();
+    assert!(!reserve.exists(), "the room is for what was at work");
+    assert!(matches!(journal.intend(&intent(3)), Err(JournalFault::OutOfRoom { .. })));
+    assert!(!journal.takes_intents());
+    journal.close(&served(4)).unwrap();
+    journal.close(&record(5)).unwrap();
+    assert_eq!(journal.unwritten(), 1, "a refusal gets none of that room");
+    journal.make_good().unwrap();
+    assert!(reserve.exists() && journal.unwritten() == 0);
+    journal.intend(&intent(6)).unwrap();
+    let ids: Vec<u128> = read(&journal).iter().map(|(_, record)| record.id).collect();
+    assert_eq!((ids, journal.deferred()), (vec![2, 1, 4, 5, 6], 2));
+}
+
+#[test]
+fn who_would_rather_serve_is_served_as_long_as_memory_holds_the_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let best_effort = LedgerSection { when_full: WhenFull::BestEffort, ..section(64 << 20) };
+    let journal = Journal::open(dir.path(), &best_effort).unwrap();
+    let folder = full(&journal);
+    let long = |id| Record { attempts: 1, user: "u".repeat(4_000), ..record(id) };
+    let served =
+        (0..).take_while(|id| journal.intend(&intent(*id)).is_ok() && journal.close(&long(*id)).is_ok());
+    let served = served.count();
+    assert!((900..1_200).contains(&served), "{served} of about 4 KiB in 4 MiB");
+    assert!(!journal.takes_intents(), "the other half is for those at work");
+    make_room(&folder);
+    journal.make_good().unwrap();
+    assert_eq!((read(&journal).len(), journal.deferred()), (served, served as u64));
 }
 
 #[test]

@@ -10,16 +10,21 @@ pub(super) struct Unwritten {
 }
 
 impl Unwritten {
-    /// Takes a frame in, unless there is no room for it. Returns whether it did. Half of the room is for
-    /// outcomes that cost something: refusals, which anybody can cause, must not push them out.
+    /// Takes a frame in, unless there is no room for it. Returns whether it did. Refusals, which anybody
+    /// can cause, get a quarter of it, so that they cannot push out outcomes that cost something.
     pub(super) fn keep(&mut self, frame: Vec<u8>, is_refusal: bool) -> bool {
         let bytes = self.bytes.saturating_add(frame.len());
-        if bytes > if is_refusal { ROOM / 2 } else { ROOM } {
+        if bytes > if is_refusal { ROOM / 4 } else { ROOM } {
             return false;
         }
         self.bytes = bytes;
         self.frames.push_back(frame);
         true
+    }
+
+    /// Whether a request that begins now will find room at its end; the other half is for those at work.
+    pub(super) fn has_room(&self) -> bool {
+        self.bytes < ROOM / 2
     }
 
     /// The frame that waits longest.

@@ -95,7 +95,7 @@ fn all_metrics() -> String {
             utilization: 1.002,
         }]
     });
-    signals.ledger_source(|| LedgerStatus { lag: 3, written: 40, failed: 1 });
+    signals.ledger_source(|| LedgerStatus { lag: 3, written: 40, failed: 1, deferred: 2 });
     signals.prometheus_text()
 }
 

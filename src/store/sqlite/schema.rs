@@ -125,6 +125,7 @@ mod tests {
 
     use super::*;
 
+    // FAULTS L4
     #[test]
     fn an_engine_that_loses_rows_is_refused() {
         assert!(matches!(check_engine(3_051_002, "3.51.2"), Err(StoreFault::OldEngine { .. })));

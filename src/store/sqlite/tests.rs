@@ -47,6 +47,7 @@ fn as_stored(record: Record) -> Record {
     stored
 }
 
+// FAULTS L16
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
@@ -70,6 +71,18 @@ fn rows_and_checkpoint_are_saved_together_and_only_once() {
     assert_eq!(rows(&dir, &Filter::default()), [record(1), record(2), record(3)]);
     assert_eq!(ledger.checkpoint().unwrap(), Some(checkpoint(20)));
     ledger.harden().unwrap();
+}
+
+// FAULTS L6
+#[test]
+fn a_connection_that_failed_is_not_trusted_again() {
+    let (dir, mut ledger) = ledger();
+    // as on a file system that was remounted to read only
+    ledger.connection.as_ref().unwrap().pragma_update(None, "query_only", true).unwrap();
+    assert!(matches!(ledger.append(&[record(1)], &checkpoint(1)), Err(StoreFault::Engine { .. })));
+    assert!(ledger.connection.is_none());
+    ledger.append(&[record(1)], &checkpoint(1)).unwrap();
+    assert_eq!(rows(&dir, &Filter::default()).len(), 1);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tollgate::mock::{Mock, MockConfig, MockHandle, Served};
 use tollgate::store::ledger::{Filter, LedgerReader as _};
 use tollgate::store::record::Record;
 
+use super::disk::SmallDisk;
 use super::process::{Process, signal, tollgate};
 use super::setup::{CONFIG, Setup};
 use super::{Answer, Ask, Wire, check};
@@ -23,6 +24,8 @@ pub(crate) struct House {
     /// `None` while it is down.
     pub(super) process: Option<Process>,
     pub(super) was_killed: bool,
+    /// Unmounted when the house is gone; before the folder it is in.
+    disk: Option<SmallDisk>,
 }
 
 impl House {
@@ -30,7 +33,8 @@ impl House {
         let folder = tempfile::tempdir().unwrap();
         let mock = Mock::start(mock).unwrap();
         setup.write(folder.path(), &format!("http://{}", mock.addr));
-        let mut house = Self { folder, mock, process: None, was_killed: false };
+        let disk = setup.disk.map(|size| SmallDisk::mount(&folder.path().join("data"), size));
+        let mut house = Self { folder, mock, process: None, was_killed: false, disk };
         house.restart();
         house
     }
@@ -139,7 +143,7 @@ impl House {
         self.mock.served().into_iter().filter(|served| served.credential == ours).collect()
     }
 
-    pub(super) fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -165,5 +169,6 @@ impl Drop for House {
             self.stop();
         }
         check::the_books(self);
+        self.disk = None;
     }
 }

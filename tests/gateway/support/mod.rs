@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod disk;
 mod house;
 mod process;
 mod setup;
@@ -15,6 +16,7 @@ use tollgate::base::clock::Clock;
 
 pub(crate) use ask::Ask;
 pub(crate) use check::sha256_hex;
+pub(crate) use disk::{fill, may_mount};
 pub(crate) use house::House;
 pub(crate) use process::signal;
 pub(crate) use setup::{Rates, Setup, Team};

@@ -61,6 +61,8 @@ pub(crate) struct Setup {
     prices: Vec<(String, Rates)>,
     lines: Vec<String>,
     upstream_lines: Vec<String>,
+    /// Size of a disk of its own for the data folder.
+    pub(super) disk: Option<&'static str>,
 }
 
 impl Setup {
@@ -83,6 +85,12 @@ impl Setup {
     /// One more line for both upstreams.
     pub(crate) fn upstream(mut self, line: &str) -> Self {
         self.upstream_lines.push(line.into());
+        self
+    }
+
+    /// Puts the data folder on a disk of its own, of this size. Needs the right to mount.
+    pub(crate) fn disk(mut self, size: &'static str) -> Self {
+        self.disk = Some(size);
         self
     }
 
