@@ -148,6 +148,8 @@ async fn serve(
         if let Ok(near) = accepted {
             let (mut ended, chance) = (ended.clone(), Arc::clone(&chance));
             ended.mark_unchanged();
+            // it may have changed while nobody came
+            let weather = *forecast.borrow();
             connections.spawn(async move {
                 tokio::select! {
                     // an error is an end like any other
