@@ -96,7 +96,7 @@ pub(super) enum UsageSpelling {
     Exponent,
     /// No output count at all.
     Missing,
-    /// A total that is not the sum of its parts.
+    /// A total of 1, whatever its parts are.
     WrongTotal,
     /// The right numbers, on two chunks at the end of a stream.
     Twice,

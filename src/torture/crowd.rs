@@ -1,7 +1,9 @@
 //! Many clients at once, each with its own connection, until the plan is through or somebody says stop.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
@@ -15,11 +17,13 @@ use super::judge::case::Case;
 pub(super) struct Planned {
     pub(super) ask: Ask,
     pub(super) leave: Leave,
+    /// How long to wait before asking.
+    pub(super) wait: Duration,
 }
 
 impl From<Ask> for Planned {
     fn from(ask: Ask) -> Self {
-        Self { ask, leave: Leave::Never }
+        Self { ask, leave: Leave::Never, wait: Duration::ZERO }
     }
 }
 
@@ -50,6 +54,17 @@ impl Crowd {
         self.answered.load(Ordering::Relaxed)
     }
 
+    /// Asks everything in `plan`.
+    pub(super) async fn ask_these(&self, plan: Vec<Planned>) -> Vec<Case> {
+        self.ask_all(move |number| usize::try_from(number).ok().and_then(|at| plan.get(at).cloned())).await
+    }
+
+    /// The same clients, who come by another address.
+    pub(super) fn by_way_of(mut self, address: SocketAddr) -> Self {
+        self.door = self.door.behind(address);
+        self
+    }
+
     /// Asks `plan(0)`, `plan(1)`, ... until there is none, and yields every case, in no order.
     pub(super) async fn ask_all(
         &self,
@@ -76,7 +91,10 @@ impl Crowd {
     }
 
     async fn one(&self, wire: &mut Wire, planned: Planned) -> Case {
-        let Planned { ask, leave } = planned;
+        let Planned { ask, leave, wait } = planned;
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let caller = &self.callers[ask.caller % self.callers.len()];
         let seen = wire.ask(&self.door, caller, &ask, leave).await;
         Case::of(ask, leave, &seen)

@@ -14,6 +14,7 @@ use super::judge::counters::{self, Sums};
 use super::netfault::Netfault;
 use super::oracle::Oracle;
 use super::own::{Own, Wants};
+use super::process::{self, Look};
 use super::report::{Report, ScenarioReport};
 use super::scenario::Scenario;
 use super::sheet::{Invariant, Sheet};
@@ -95,7 +96,7 @@ impl<'a> Stand<'a> {
             _ => None,
         };
         let upstream = network.as_ref().map_or(oracle.address(), |network| network.address);
-        let wants: Wants = scenario.wants(options);
+        let wants: Wants = scenario.wants();
         let mut own = Own::settle(folder, upstream, &wants, &chance)?;
         own.start()?;
         Ok(Self::with((oracle, network, Gateway::Own(own)), options, chance, note))
@@ -178,6 +179,41 @@ impl<'a> Stand<'a> {
         let health = probe.end();
         self.sheet
             .check(Invariant::I13, health.missed_twice == 0, || format!("the health probe: {health:?}"));
+    }
+
+    /// Looks at the process before it is burdened; `None` where nobody may look.
+    pub(super) fn at_rest(&mut self) -> Option<Look> {
+        let look = self.look();
+        if look.is_none() {
+            self.sheet.cannot(Invariant::I8, "needs the gateway's process id; give --pid");
+        }
+        look
+    }
+
+    fn look(&self) -> Option<Look> {
+        process::look(self.gateway.pid()?, self.oracle.address().port())
+    }
+
+    /// Invariant I8: after `streams` at once, the process is as it was, and was never large.
+    pub(super) async fn is_at_rest_again(&mut self, before: Option<Look>, streams: u64) {
+        let Some(before) = before else { return };
+        let mut now = Look::default();
+        for _ in 0..REST_LOOKS {
+            now = self.look().unwrap_or_default();
+            if now.descriptors <= before.descriptors + DESCRIPTORS {
+                break;
+            }
+            tokio::time::sleep(REST_PAUSE).await;
+        }
+        let bound = before.peak_kib + BASE_KIB + streams * STREAM_KIB;
+        self.sheet.check(Invariant::I8, now.peak_kib <= bound, || {
+            format!("at most {} KiB, more than {bound}", now.peak_kib)
+        });
+        let is_back = now.descriptors <= before.descriptors + DESCRIPTORS;
+        let threads = now.threads <= before.threads + THREADS;
+        self.sheet.check(Invariant::I8, is_back && threads, || format!("before {before:?}, after {now:?}"));
+        self.figure("peak_kib", now.peak_kib);
+        self.figure("descriptors_before_and_after", vec![before.descriptors, now.descriptors]);
     }
 
     /// What the marks of `part` begin with: no two questions of any two runs are the same.
@@ -267,6 +303,17 @@ impl<'a> Stand<'a> {
 }
 
 const BEAT: Duration = Duration::from_secs(5);
+
+/// Five seconds to get back to rest.
+const REST_LOOKS: u32 = 100;
+const REST_PAUSE: Duration = Duration::from_millis(50);
+/// Descriptors that may come and go: files of the journal, one for each thread.
+const DESCRIPTORS: u64 = 24;
+/// Threads that may come and go: those that count tokens, for one.
+const THREADS: u64 = 8;
+/// What load may cost in any case, and for each stream: generous, so that only a leak passes it.
+const BASE_KIB: u64 = 64 << 10;
+const STREAM_KIB: u64 = 256;
 
 /// What the judge counted on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -46,6 +46,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         })
         .await?;
     stand.figure("requests", cases.len());
+    stand.figure("body_bytes", cases.iter().map(|case| case.bytes).sum::<u64>());
     stand.figure("rows", judged.rows);
     stand.figure("lost", judged.lost);
     stand.figure("doubled", judged.doubled);
@@ -109,7 +110,7 @@ impl Plan {
         if !is_exact {
             ask.run = BROKEN;
         }
-        Planned { ask: ask.with(knobs), leave }
+        Planned { leave, ..ask.with(knobs).into() }
     }
 }
 

@@ -1,11 +1,16 @@
 //! What is played: one file per scenario.
 
+mod budget;
+mod disconnect;
 mod kill;
 mod mixed;
+mod network;
+mod retry;
+mod usage;
 
+use super::TortureFault;
 use super::own::Wants;
 use super::run::Stand;
-use super::{Options, TortureFault};
 
 /// A scenario by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -52,9 +57,12 @@ impl Scenario {
     }
 
     /// What the gateway's config needs for it.
-    pub(super) fn wants(self, _options: &Options) -> Wants {
+    pub(super) fn wants(self) -> Wants {
         match self {
-            _ => Wants::default(),
+            Self::Budget => budget::wants(),
+            Self::Network => network::wants(),
+            Self::Retry => retry::wants(),
+            Self::Mixed | Self::Kill | Self::Disconnect | Self::Usage => Wants::default(),
         }
     }
 
@@ -62,7 +70,11 @@ impl Scenario {
         match self {
             Self::Mixed => mixed::play(stand).await,
             Self::Kill => kill::play(stand).await,
-            _ => Ok(()),
+            Self::Budget => budget::play(stand).await,
+            Self::Disconnect => disconnect::play(stand).await,
+            Self::Usage => usage::play(stand).await,
+            Self::Network => network::play(stand).await,
+            Self::Retry => retry::play(stand).await,
         }
     }
 }
