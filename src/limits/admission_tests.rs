@@ -149,6 +149,39 @@ fn of_several_limits_the_longest_wait_is_told() {
 }
 
 #[test]
+fn a_wait_is_rounded_up_to_the_nanosecond_that_helps() {
+    // a seventh of a minute and no whole number of nanoseconds
+    let own = [limiter(&limits(0, 7, 0))];
+    admit(&own, TokenAsk::exactly(7), at(0)).unwrap().settle(7);
+    let hit = admit(&own, TokenAsk::exactly(1), at(0)).unwrap_err();
+    assert_eq!(hit.wait, Duration::from_nanos(8_571_428_572));
+    assert!(admit(&own, TokenAsk::exactly(1), at(8_571_428_571)).is_err());
+    assert!(admit(&own, TokenAsk::exactly(1), at(8_571_428_572)).is_ok());
+}
+
+#[test]
+fn a_hit_says_whose_limit_it_is_and_which() {
+    for (scope, word) in [
+        ("team search", "team"),
+        ("key search/prod", "key"),
+        ("model gpt-4*, o3 for team search", "model"),
+        ("upstream openai", "upstream"),
+        ("upstreams", "other"),
+    ] {
+        let own = [Arc::new(Limiter::new(scope.into(), &limits(0, 10, 0)))];
+        admit(&own, TokenAsk::exactly(10), at(0)).unwrap().settle(10);
+        let hit = admit(&own, TokenAsk::exactly(5), at(0)).unwrap_err();
+        assert_eq!(hit.scope_word(), word);
+        let text = format!(
+            "Rate limit of {scope} reached: 10 tokens per minute, and this request needs 5. Try again in 30 s."
+        );
+        assert_eq!(hit.to_string(), text);
+    }
+    let words = [LimitKind::Requests, LimitKind::Tokens, LimitKind::Concurrent].map(LimitKind::as_str);
+    assert_eq!(words, ["requests_per_minute", "tokens_per_minute", "concurrent"]);
+}
+
+#[test]
 fn clients_are_never_told_to_wait_a_minute() {
     let own = [limiter(&limits(1, 0, 0))];
     let _taken = admit(&own, TokenAsk::exactly(0), at(0)).unwrap();

@@ -98,16 +98,9 @@ impl LimiterBook {
         limiter
     }
 
-    /// How many limiters there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.limiters.lock().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.limiters.lock().unwrap().len()
     }
 }
 
@@ -124,12 +117,6 @@ impl Limiter {
         };
         limiter.adopt(section);
         limiter
-    }
-
-    /// Whose limits these are.
-    #[must_use]
-    pub fn scope(&self) -> &str {
-        &self.scope
     }
 
     /// Requests in flight.
@@ -228,8 +215,7 @@ impl Limiter {
         let mut gauges = self.lock();
         gauges.concurrent = section.concurrent;
         match (section.requests_per_minute, &mut gauges.rate) {
-            (Some(limit), Some(rate)) if rate.limit() != limit => rate.adopt(limit),
-            (Some(_), Some(_)) => {}
+            (Some(limit), Some(rate)) => rate.adopt(limit),
             (limit, rate) => *rate = limit.map(Rate::new),
         }
         let gauges = &mut *gauges;

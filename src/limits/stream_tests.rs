@@ -107,6 +107,18 @@ fn a_stream_that_ends_early_gives_back_what_it_took_ahead() {
 }
 
 #[test]
+fn what_a_stream_has_reserved_waits_for_nobody() {
+    let own = limiter(0, 1_000, 0);
+    let mut first = admit(&own, TokenAsk::exactly(500), at(0)).unwrap();
+    let mut second = admit(&own, TokenAsk::exactly(500), at(0)).unwrap();
+    assert_eq!(second.top_up_to(1_500, at(0)), Duration::from_secs(60));
+    for tokens in [499, 500] {
+        assert_eq!(first.top_up_to(tokens, at(0)), Duration::ZERO, "{tokens}");
+    }
+    assert!(first.top_up_to(501, at(0)) > Duration::from_secs(60), "then it is its turn after the other's");
+}
+
+#[test]
 fn a_request_without_a_cap_takes_what_it_might_use_as_far_as_it_is_there() {
     let own = limiter(0, 5_000, 0);
     let ask = TokenAsk { firm: 100, usual: 1_100, most: 16_484 };
