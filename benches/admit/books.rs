@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tollgate::base::clock::Clock;
 use tollgate::base::money::NanoUsd;
 use tollgate::base::usage::{Usage, UsageSource};
-use tollgate::budget::{self, Book, Budget, Need};
+use tollgate::budget::{self, Book, Budget, Need, Spender};
 use tollgate::ledger::journal::Journal;
 use tollgate::ledger::section::{Durability, LedgerSection};
 use tollgate::limits::section::LimitsSection;
@@ -26,6 +26,7 @@ pub(crate) struct House {
     journal: Journal,
     limiters: Vec<Arc<Limiter>>,
     budgets: Vec<Arc<Budget>>,
+    tags: BTreeMap<String, String>,
 }
 
 impl House {
@@ -47,6 +48,7 @@ impl House {
             journal: Journal::open(dir.path(), &section)?,
             limiters: ["team search", "key search/prod"].map(|name| limiters.open(name, &limits)).into(),
             budgets: budgets()?,
+            tags: BTreeMap::new(),
             _dir: dir,
         })
     }
@@ -118,14 +120,18 @@ impl House {
     fn reserve(&self) -> (limits::Admission, budget::Reservation) {
         let ask = TokenAsk { firm: 250, usual: 1_250, most: 1_250 };
         let admission = limits::admit(&self.limiters, ask, self.clock.tick()).expect("the limits are wide");
-        let need = Need { cost: NanoUsd::new(12_500_000), tokens: 1_250 };
-        let reservation =
-            budget::reserve(&self.budgets, need, self.clock.now()).expect("the budgets are wide");
+        let need = Need { cost: NanoUsd::new(12_500_000), tokens: 1_250, requests: 1 };
+        let reservation = budget::reserve(&self.budgets, &self.spender(), need, self.clock.now())
+            .expect("the budgets are wide");
         (admission, reservation)
     }
 
+    fn spender(&self) -> Spender<'_> {
+        Spender { team: "search", key: "prod", user: "", run: "", model: "gpt-4o-mini", tags: &self.tags }
+    }
+
     fn settle(&self, mut admission: limits::Admission, reservation: budget::Reservation) {
-        let settled = reservation.settle(Need { cost: NanoUsd::new(3_250_000), tokens: 700 });
+        let settled = reservation.settle(Need { cost: NanoUsd::new(3_250_000), tokens: 700, requests: 1 });
         assert!(settled.crossings.is_empty(), "the budgets are wide");
         admission.settle(700);
     }
