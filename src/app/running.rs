@@ -108,7 +108,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
     let plan = plan(settings, &lasting.pepper)?;
     let spent = spent_before(&plan, &lasting.budgets, &settings.data_dir, clock.now())?;
-    let policy = plan.adopt(&lasting, &spent);
+    let policy = plan.adopt(&lasting, spent);
     let writer = writer::start(Arc::clone(&journal), Box::new(store))?;
     let door = Arc::new(Door {
         live: Live::new(policy),

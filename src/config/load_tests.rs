@@ -271,8 +271,8 @@ fn the_fingerprint_follows_the_file_and_its_secrets() {
 }
 
 #[test]
-fn a_missing_word_comes_with_the_words_there_are() {
+fn a_budget_without_a_window_is_told_of_those_there_are() {
     let text = format!("{SMALL}teams: {{ t: {{ budgets: [{{ limit_usd: 5 }}] }} }}\n");
-    let expected = "The window after which it starts again. Allowed: `day`, `week`, `month` and `total`";
+    let expected = "add `every: month`, or hour, day, week or total; or `rolling: 24h`";
     assert_eq!(hints(&text), [expected]);
 }

@@ -57,6 +57,9 @@ pub struct Settings {
     /// Limits on models, whoever asks.
     #[serde(default)]
     pub limits: Vec<ModelLimitSection>,
+    /// Spending limits of everyone together, besides those of teams and keys.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSection>,
     /// Overrides of the shipped price catalogue, by model name.
     #[serde(default)]
     pub prices: IndexMap<String, PriceSection>,

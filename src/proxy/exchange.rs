@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::spender;
 use super::error::Refusal;
 use super::fill::Fill;
 use super::headers::Head;
@@ -17,7 +18,7 @@ use super::settle::{self, End};
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
-use crate::budget::Reservation;
+use crate::budget::{self, Reservation, Watched};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
 use crate::limits::{Admission, TokenAsk};
@@ -186,6 +187,12 @@ impl Books {
     /// Whether the caller's spending is limited.
     pub(super) fn has_budget(&self) -> bool {
         self.account.as_ref().is_some_and(|account| !account.budgets.is_empty())
+    }
+
+    /// The budgets that count this request.
+    pub(super) fn watched(&self) -> Watched {
+        let watch = |account: &Arc<Account>| budget::watch(&account.budgets, &spender(&self.record));
+        self.account.as_ref().map(watch).unwrap_or_default()
     }
 
     /// Whether an upstream was asked and may have worked.

@@ -120,12 +120,12 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
             meter.observe(&bytes);
             x.note_first_output();
             note_sent(&mut x, &bytes);
-            let (account, clock) = (x.account.clone(), x.door.clock.clone());
+            let (budgets, clock) = (x.watched(), x.door.clock.clone());
             if let Some(cost) = x.close(End::answered(status, meter.finish(), true)) {
                 headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
             }
             // the reservation is settled: this is what the next request has
-            standing_headers(account.as_deref(), clock.now(), response.headers_mut());
+            standing_headers(&budgets, clock.now(), response.headers_mut());
             Outgoing::ready(bytes)
         }
         AnswerBody::Cut { sent, error } => {
@@ -180,7 +180,7 @@ fn stamp(x: &Exchange, headers: &mut HeaderMap) {
     if x.record.cache != CacheResult::Off {
         headers::set(headers, "x-tollgate-cache", x.record.cache.as_str());
     }
-    standing_headers(x.account.as_deref(), x.now(), headers);
+    standing_headers(&x.watched(), x.now(), headers);
     let overhead = x.record.overhead_us;
     if overhead > 0 {
         let (whole, part) = (overhead / 1_000, overhead % 1_000);
