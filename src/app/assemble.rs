@@ -136,13 +136,13 @@ impl Plan<'_> {
         let of_all: Vec<_> = budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect();
         let listed: Vec<_> = keys
             .into_iter()
-            .map(|key| (key.hash, key.rules.clone(), key.open(&of_all, settings, lasting)))
+            .map(|key| (key.hash, key.rules.clone(), key.open(settings, &of_all, lasting)))
             .collect();
         spent.assign(&lasting.budgets);
         lasting.budgets.keep_only(&ids);
         Policy {
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
-            open: settings.open.then(|| Arc::new(open_account(of_all, settings, lasting))),
+            open: settings.open.then(|| Arc::new(open_account(settings, of_all, lasting))),
             router,
             upstreams,
             upstream_limiters: upstream_limiters(settings, lasting),
@@ -160,7 +160,7 @@ impl Plan<'_> {
 }
 
 impl PlannedKey<'_> {
-    fn open(self, of_all: &[Arc<Budget>], settings: &Settings, lasting: &Lasting) -> Arc<Account> {
+    fn open(self, settings: &Settings, of_all: &[Arc<Budget>], lasting: &Lasting) -> Arc<Account> {
         let (team, key) = (self.team, &self.key.name);
         let own = self.budgets.into_iter().map(|spec| lasting.budgets.open(spec));
         let budgets = of_all.iter().cloned().chain(own).collect();
@@ -180,7 +180,7 @@ impl PlannedKey<'_> {
 }
 
 /// Everyone, in local development without keys.
-fn open_account(budgets: Vec<Arc<Budget>>, settings: &Settings, lasting: &Lasting) -> Account {
+fn open_account(settings: &Settings, budgets: Vec<Arc<Budget>>, lasting: &Lasting) -> Account {
     Account {
         team: "open".into(),
         key: "open".into(),
