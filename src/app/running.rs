@@ -17,6 +17,7 @@ use super::spent::spent_before;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
 use crate::base::live::Live;
+use crate::base::units::Span;
 use crate::budget::Book;
 use crate::cache::Cache;
 use crate::config::environment;
@@ -24,6 +25,7 @@ use crate::config::settings::Settings;
 use crate::identity::{Pepper, PepperFault};
 use crate::ledger::journal::{Journal, JournalFault};
 use crate::ledger::recovery::recover;
+use crate::ledger::retention::Retention;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
 use crate::proxy::{Door, Station};
@@ -109,7 +111,8 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let plan = plan(settings, &lasting.pepper)?;
     let spent = spent_before(&plan, &lasting.budgets, &settings.data_dir, clock.now())?;
     let policy = plan.adopt(&lasting, spent);
-    let writer = writer::start(Arc::clone(&journal), Box::new(store))?;
+    let retention = settings.ledger.keep.map(|Span(keep)| Retention { keep, clock: clock.clone() });
+    let writer = writer::start_retiring(Arc::clone(&journal), Box::new(store), retention)?;
     let door = Arc::new(Door {
         live: Live::new(policy),
         cache: Cache::new(&settings.cache, clock.clone()),

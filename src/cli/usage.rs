@@ -98,7 +98,21 @@ fn answer(data_dir: &Path, query: &Query) -> Result<Report, String> {
              start charges them at their reservation"
         ));
     }
+    if let Some(retired) = books.retired().map_err(|fault| fault.to_string())?
+        && query.filter.since.is_none_or(|since| since < retired.before)
+    {
+        out::note(&format!(
+            "not in this report: rows of requests that began before {}, which `ledger.keep` has let go; budgets \
+             without an end still count them",
+            instant_text(retired.before)
+        ));
+    }
     Ok(report)
+}
+
+/// Whole seconds, UTC.
+fn instant_text(at: Timestamp) -> String {
+    jiff::Timestamp::from_second(at.as_secs()).map_or_else(|_| at.as_secs().to_string(), |at| at.to_string())
 }
 
 fn query(args: &UsageArgs, now: Timestamp) -> Result<Query, String> {

@@ -5,11 +5,14 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::clock::Timestamp;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Scope, Spending, Spent, StoreFault};
+use crate::store::ledger::{
+    Checkpoint, Filter, LedgerReader, Position, Retired, Scope, Spending, Spent, StoreFault,
+};
 use crate::store::record::Record;
 use crate::store::sqlite::{Snapshot, SqliteReader};
 
 use super::journal::{Follower, JournalFault, Kind, end_on_disk, oldest, resume};
+use super::writer::is_kept;
 
 /// Ledger and journal of one data directory, read as one. Writes nothing.
 #[derive(Debug)]
@@ -35,6 +38,16 @@ impl Books {
         Ok(self.ledger.is_none() && end_on_disk(&self.data_dir).map_err(tail)?.is_none())
     }
 
+    /// What was retired: reports have it no more, budgets without an end still count it.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn retired(&mut self) -> Result<Option<Retired>, StoreFault> {
+        self.look_for_ledger()?;
+        let Some(ledger) = &mut self.ledger else { return Ok(None) };
+        ledger.snapshot()?.retired()
+    }
+
     /// How many requests are begun and not ended: at work in a running gateway, or waiting for the next
     /// start of one that was killed to be charged at their reservation.
     ///
@@ -42,7 +55,7 @@ impl Books {
     /// When ledger or journal cannot be read.
     pub fn open_intents(&mut self) -> Result<u64, StoreFault> {
         let checkpoint = self.checkpoint()?;
-        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(0) };
+        let Some(Span { checkpoint, end, .. }) = self.span(checkpoint)? else { return Ok(0) };
         let mut follower = Follower::new(&self.data_dir, checkpoint.replay_from);
         let mut open = HashSet::new();
         while let Some(entry) = follower.next(end).map_err(tail)? {
@@ -111,13 +124,16 @@ impl Books {
     }
 
     /// From where to where to read the journal; `None` when there is none.
-    fn span(&self, saved: Checkpoint) -> Result<Option<(Checkpoint, Position)>, StoreFault> {
+    fn span(&self, saved: Checkpoint) -> Result<Option<Span>, StoreFault> {
         let Some(end) = end_on_disk(&self.data_dir).map_err(tail)? else { return Ok(None) };
         let oldest = oldest(&self.data_dir, end).map_err(tail)?;
         match resume(saved, end) {
             Some(checkpoint) if oldest.segment > checkpoint.replay_from.segment => Err(StoreFault::Moved),
-            Some(checkpoint) => Ok(Some((checkpoint, end))),
-            None => Ok(Some((Checkpoint { replay_from: oldest, settled_to: oldest }, end))),
+            Some(checkpoint) => Ok(Some(Span { checkpoint, end, is_read_again: false })),
+            None => {
+                let checkpoint = Checkpoint { replay_from: oldest, settled_to: oldest };
+                Ok(Some(Span { checkpoint, end, is_read_again: true }))
+            }
         }
     }
 
@@ -129,7 +145,13 @@ impl Books {
         each: &mut dyn FnMut(&Record),
     ) -> Result<Position, StoreFault> {
         let checkpoint = snapshot.and_then(Snapshot::checkpoint).unwrap_or_default();
-        let Some((checkpoint, end)) = self.span(checkpoint)? else { return Ok(Position::default()) };
+        let Some(Span { checkpoint, end, is_read_again }) = self.span(checkpoint)? else {
+            return Ok(Position::default());
+        };
+        let retired = match snapshot {
+            Some(snapshot) if is_read_again => snapshot.retired()?,
+            _ => None,
+        };
         let mut seen = HashSet::new();
         let mut follower = Follower::new(&self.data_dir, checkpoint.settled_to);
         while let Some(entry) = follower.next(end).map_err(tail)? {
@@ -141,7 +163,9 @@ impl Books {
             {
                 continue;
             }
-            if let Some(record) = entry.record() {
+            if let Some(record) = entry.record()
+                && is_kept(&record, retired)
+            {
                 each(&record);
             }
         }
@@ -156,6 +180,14 @@ impl Books {
         }
         Ok(())
     }
+}
+
+/// Which part of the journal the ledger may not have.
+struct Span {
+    checkpoint: Checkpoint,
+    end: Position,
+    /// The ledger's checkpoint is not of this journal: all of it is read, what was retired included.
+    is_read_again: bool,
 }
 
 impl LedgerReader for Books {

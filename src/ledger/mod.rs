@@ -4,7 +4,9 @@ pub mod books;
 pub mod journal;
 #[cfg(test)]
 mod kill_tests;
+mod open_intents;
 pub mod recovery;
 pub mod report;
+pub mod retention;
 pub mod section;
 pub mod writer;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::base::units::Size;
+use crate::base::units::{Size, Span};
 
 /// How records survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -18,6 +18,9 @@ pub struct LedgerSection {
     pub reserve: Size,
     /// What happens to new requests when the disk takes no records.
     pub when_full: WhenFull,
+    /// How long rows are kept; older ones are deleted, and only what they spent stays, as sums. At least 32d.
+    /// Default: for ever.
+    pub keep: Option<Span>,
 }
 
 impl Default for LedgerSection {
@@ -29,6 +32,8 @@ impl Default for LedgerSection {
             // the outcomes of 10,000 requests at work, and as much again for the ledger
             reserve: Size(16 << 20),
             when_full: WhenFull::Strict,
+            // what nobody asked to delete is not deleted
+            keep: None,
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Settles the journal into the ledger: one thread that follows the files, so that the store may be
 //! away for hours while nothing is lost, nothing is refused, and memory stays what it was.
 
-use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::store::ledger::{Checkpoint, LedgerStore, Position, StoreFault};
+use crate::store::ledger::{Checkpoint, LedgerStore, Position, Retired, StoreFault};
 use crate::store::record::Record;
 
 use super::journal::{BATCH, Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
+use super::open_intents::OpenIntents;
+use super::retention::Retention;
 
 /// How the writer is doing, for metrics and the admin listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +29,8 @@ pub struct WriterStatus {
     pub lag_bytes: u64,
     /// Requests begun and not ended, as far as the writer has read.
     pub open_intents: u64,
+    /// Rows deleted since the start because they were old.
+    pub rows_retired: u64,
     /// Segments deleted since the start, settled to the last record.
     pub segments_deleted: u64,
     /// Why the last try failed; `None` when it did not.
@@ -49,11 +52,24 @@ pub struct WriterHandle {
 /// # Errors
 /// When the system has no thread to give.
 pub fn start(journal: Arc<Journal>, store: Box<dyn LedgerStore>) -> io::Result<WriterHandle> {
+    start_retiring(journal, store, None)
+}
+
+/// As [`start`], and lets go of old rows meanwhile.
+///
+/// # Errors
+/// When the system has no thread to give.
+pub fn start_retiring(
+    journal: Arc<Journal>,
+    store: Box<dyn LedgerStore>,
+    retention: Option<Retention>,
+) -> io::Result<WriterHandle> {
     let progress = Arc::<Progress>::default();
     let writer = Writer {
         bell: journal.bell(),
         journal: Arc::clone(&journal),
         store,
+        retention,
         progress: Arc::clone(&progress),
         reading: None,
         batch: Batch::default(),
@@ -155,6 +171,7 @@ struct Writer {
     bell: Arc<Bell>,
     journal: Arc<Journal>,
     store: Box<dyn LedgerStore>,
+    retention: Option<Retention>,
     progress: Arc<Progress>,
     /// `None` until the store has told where to begin.
     reading: Option<Reading>,
@@ -169,14 +186,9 @@ struct Reading {
     follower: Follower,
     /// Outcomes before this place were saved by an earlier process.
     saved_to: Position,
+    /// Outcomes that are older were saved and retired.
+    retired: Option<Retired>,
     open: OpenIntents,
-}
-
-/// Intents whose outcome has not been read: where each stands, and which is the oldest.
-#[derive(Default)]
-struct OpenIntents {
-    places: HashMap<u128, Position>,
-    in_order: BTreeSet<Position>,
 }
 
 /// What one transaction saves.
@@ -200,7 +212,7 @@ enum Fault {
 impl Writer {
     fn run(mut self) {
         let mut backoff = FIRST_BACKOFF;
-        let mut stopping = self.bell.wait();
+        let mut stopping = self.bell.wait(NOTHING_TO_DO);
         loop {
             match self.settle_or_forget() {
                 Ok(()) => {
@@ -209,7 +221,8 @@ impl Writer {
                     if stopping {
                         return;
                     }
-                    stopping = self.bell.wait();
+                    let idle = self.retire();
+                    stopping = self.bell.wait(idle);
                 }
                 Err(fault) => {
                     tracing::error!(error = %fault, "the ledger is not written; the journal keeps the records");
@@ -223,6 +236,21 @@ impl Writer {
                     stopping = self.bell.pause(backoff);
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
+            }
+        }
+    }
+
+    /// Lets go of a slice of old rows. Returns when to look again.
+    fn retire(&mut self) -> Duration {
+        let Some(retention) = &self.retention else { return NOTHING_TO_DO };
+        match retention.retire_slice(self.store.as_mut()) {
+            Ok((rows, next)) => {
+                self.progress.note(|status| status.rows_retired += rows);
+                next
+            }
+            Err(fault) => {
+                tracing::warn!(error = %fault, "old rows of the ledger stay for now");
+                LONGEST_BACKOFF
             }
         }
     }
@@ -259,6 +287,7 @@ impl Writer {
             return Ok(());
         }
         let saved = self.store.checkpoint()?.unwrap_or_default();
+        let mut retired = None;
         let begin = match resume(saved, limit) {
             Some(checkpoint) => checkpoint,
             None => {
@@ -266,12 +295,15 @@ impl Writer {
                 let checkpoint = Checkpoint { replay_from: from, settled_to: from };
                 // at once, so that the old one is not believed when this journal has grown past it
                 self.store.append(&[], &checkpoint)?;
+                // what is read again here may have been retired: its sums are there
+                retired = self.store.retired()?;
                 checkpoint
             }
         };
         self.reading = Some(Reading {
             follower: Follower::new(self.journal.data_dir(), begin.replay_from).passing_over_gaps(),
             saved_to: begin.settled_to,
+            retired,
             open: OpenIntents::default(),
         });
         Ok(())
@@ -294,7 +326,8 @@ impl Writer {
                 Kind::Outcome => {
                     reading.open.end(entry.id);
                     if entry.at >= reading.saved_to {
-                        batch.rows.extend(entry.record());
+                        let record = entry.record();
+                        batch.rows.extend(record.filter(|record| is_kept(record, reading.retired)));
                     }
                 }
             }
@@ -315,7 +348,7 @@ impl Writer {
             self.store.append(rows, &checkpoint)?;
             rows.clear();
         }
-        let open = self.reading.as_ref().map_or(0, |reading| reading.open.places.len() as u64);
+        let open = self.reading.as_ref().map_or(0, |reading| reading.open.len() as u64);
         self.progress.note(|status| {
             status.rows_written += count;
             status.batches += u64::from(count > 0);
@@ -338,25 +371,13 @@ impl Writer {
     }
 }
 
-impl OpenIntents {
-    fn begin(&mut self, id: u128, at: Position) {
-        if let Some(earlier) = self.places.insert(id, at) {
-            self.in_order.remove(&earlier);
-        }
-        self.in_order.insert(at);
-    }
-
-    fn end(&mut self, id: u128) {
-        if let Some(at) = self.places.remove(&id) {
-            self.in_order.remove(&at);
-        }
-    }
-
-    fn oldest(&self) -> Option<Position> {
-        self.in_order.first().copied()
-    }
+/// Whether the record was not retired already.
+pub(super) fn is_kept(record: &Record, retired: Option<Retired>) -> bool {
+    retired.is_none_or(|retired| record.started_at >= retired.before.as_nanos())
 }
 
+/// What is rung ends the wait; this is only a bound.
+const NOTHING_TO_DO: Duration = Duration::from_hours(1);
 /// Short: most often another process holds the file for a moment.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 /// A store that comes back is found within this time.

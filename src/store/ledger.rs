@@ -48,6 +48,28 @@ pub trait LedgerStore: Send {
     /// # Errors
     /// When the engine cannot promise it.
     fn harden(&mut self) -> Result<(), StoreFault>;
+
+    /// Deletes up to `at_most` of the oldest rows of requests that began before `before`, and adds what
+    /// they spent to the sums that are kept, together or not at all. Returns how many it deleted.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or written; nothing was deleted.
+    fn retire(&mut self, before: Timestamp, at_most: u32) -> Result<u64, StoreFault>;
+
+    /// What was retired so far; `None` before the first row.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or read.
+    fn retired(&mut self) -> Result<Option<Retired>, StoreFault>;
+}
+
+/// What a ledger does not have any more, but as sums.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retired {
+    /// Every request that began before this instant.
+    pub before: Timestamp,
+    /// How many rows.
+    pub rows: u64,
 }
 
 /// The reading side of a ledger.

@@ -8,6 +8,8 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use super::report::{KeyPath, Report};
 use super::settings::Settings;
 use super::suggest::did_you_mean;
@@ -21,7 +23,20 @@ pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
     callers::check(settings, &mut checker);
     budgets::check(settings, &mut checker);
     signals::check(settings, &mut checker);
+    retention(settings, &mut checker);
 }
+
+/// Rows must stay as long as a budget that ends counts them: it is counted from them at every start.
+fn retention(settings: &Settings, checker: &mut Checker<'_>) {
+    let path = KeyPath::top("ledger").key("keep");
+    if settings.ledger.keep.is_some_and(|keep| keep.0 < LONGEST_WINDOW) {
+        let hint = "at least `32d`, so that a budget of a month finds its rows";
+        checker.error(&path, "rows would go before the windows of budgets end", hint);
+    }
+}
+
+/// A month with a clock change in it, and time for requests that began before it.
+const LONGEST_WINDOW: Duration = Duration::from_hours(32 * 24);
 
 struct Checker<'a> {
     root: &'a Node,

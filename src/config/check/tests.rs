@@ -134,3 +134,10 @@ fn headers_are_such_as_can_be_sent() {
     ];
     assert_eq!(messages, expected);
 }
+
+#[test]
+fn rows_outlive_the_windows_that_are_counted_from_them() {
+    let keep = |span: &str| wrong(&format!("{SMALL}ledger: {{ keep: {span} }}\n"));
+    assert_eq!(keep("31d"), ["3:17 ledger.keep: rows would go before the windows of budgets end"]);
+    assert!(load_text(format!("{SMALL}ledger: {{ keep: 32d }}\n")).is_ok());
+}

@@ -48,13 +48,17 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    /// Waits until there is work, and then a little for more. Returns whether to stop after it.
-    pub(in crate::ledger) fn wait(&self) -> bool {
+    /// Waits until there is work, or for `at_most`, and then a little for more. Returns whether to stop
+    /// after it.
+    pub(in crate::ledger) fn wait(&self, at_most: Duration) -> bool {
         let asleep =
             |wishes: &mut Wishes| !wishes.stop && !wishes.hurry && self.rung.load(Ordering::SeqCst) == 0;
         let gathering =
             |wishes: &mut Wishes| !wishes.stop && !wishes.hurry && self.rung.load(Ordering::SeqCst) < BATCH;
-        let wishes = self.changed.wait_while(self.wishes(), asleep).unwrap_or_else(PoisonError::into_inner);
+        let (wishes, _) = self
+            .changed
+            .wait_timeout_while(self.wishes(), at_most, asleep)
+            .unwrap_or_else(PoisonError::into_inner);
         let (mut wishes, _) = self
             .changed
             .wait_timeout_while(wishes, GATHERING, gathering)

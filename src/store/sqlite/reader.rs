@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Transaction};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Scope, Spending, Spent, StoreFault};
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Retired, Scope, Spending, Spent, StoreFault};
 use crate::store::record::Record;
 
 use super::columns::{self, COLUMNS};
@@ -103,6 +103,14 @@ impl Snapshot<'_> {
             }
         }
         Ok(())
+    }
+
+    /// What was retired before that instant.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn retired(&self) -> Result<Option<Retired>, StoreFault> {
+        retired::retired(&self.view).map_err(engine("read what was retired"))
     }
 
     /// Calls `each` with what every request admitted at `since` or later spent, and with the sums of

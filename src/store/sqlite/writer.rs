@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Transaction, TransactionBehavior};
 
+use crate::base::clock::Timestamp;
 use crate::base::failpoint::Failpoint;
-use crate::store::ledger::{Checkpoint, LedgerStore, Position, StoreFault};
+use crate::store::ledger::{Checkpoint, LedgerStore, Position, Retired, StoreFault};
 use crate::store::record::Record;
 
 use super::columns::{self, COLUMNS, COUNT};
+use super::retired;
 use super::schema::{engine, open_to_write};
 
 /// The ledger of one data directory, open to write.
@@ -64,6 +66,21 @@ impl LedgerStore for SqliteLedger {
 
     fn checkpoint(&mut self) -> Result<Option<Checkpoint>, StoreFault> {
         self.with(|connection| read_checkpoint(connection))
+    }
+
+    fn retire(&mut self, before: Timestamp, at_most: u32) -> Result<u64, StoreFault> {
+        self.with(|connection| {
+            let fault = engine("retire rows of the ledger");
+            let batch =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(&fault)?;
+            let retired = retired::retire(&batch, before, at_most).map_err(&fault)?;
+            batch.commit().map_err(&fault)?;
+            Ok(retired)
+        })
+    }
+
+    fn retired(&mut self) -> Result<Option<Retired>, StoreFault> {
+        self.with(|connection| retired::retired(connection).map_err(engine("read what was retired")))
     }
 
     fn harden(&mut self) -> Result<(), StoreFault> {
