@@ -101,7 +101,7 @@ const COUNTS: [fn(&mut Usage) -> &mut u64; 14] = [
 ];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases * 8))]
 
     /// The base of invariant I4: whatever an answer within its bounds turns out to be made of - cache writes
     /// that cost more than input, audio, images, reasoning, searches - it does not cost more than the ceiling.
