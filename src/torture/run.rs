@@ -79,6 +79,9 @@ pub fn run(options: &Options, note: &dyn Fn(&str)) -> Result<Report, TortureFaul
     })
 }
 
+/// Sees one case, what was served for it, and its rows.
+type Each<'e> = &'e mut dyn FnMut(&Case, &[Served], &[Record]);
+
 type Standing = (Oracle, Option<Netfault>, Gateway);
 
 impl<'a> Stand<'a> {
@@ -233,7 +236,7 @@ impl<'a> Stand<'a> {
         cases: &[Case],
         rules: Rules,
         since: Timestamp,
-        each: &mut dyn FnMut(&Case, &[Served], &[Record]),
+        each: Each<'_>,
     ) -> Result<Judged, TortureFault> {
         let mut judged = Judged::default();
         let mut served = self.oracle.served().await;

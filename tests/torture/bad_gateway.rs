@@ -74,7 +74,7 @@ fn relay(mut client: TcpStream, upstream: SocketAddr, fault: Fault, count: &Atom
     if line.starts_with("GET") {
         return client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
     }
-    if fault == Fault::FailsNowAndThen && count.fetch_add(1, Ordering::Relaxed) % 10 == 0 {
+    if fault == Fault::FailsNowAndThen && count.fetch_add(1, Ordering::Relaxed).is_multiple_of(10) {
         return client.write_all(b"HTTP/1.1 500 Oh\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}");
     }
     let ask = || {

@@ -1,6 +1,8 @@
 //! `tollgate torture` as `./check` runs it: a short run of each scenario against our own gateway, in which
 //! nothing may be broken; and gateways that are bad on purpose, to see that the judge can say so.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says where and ends")]
+
 mod bad_gateway;
 
 use std::collections::BTreeMap;
