@@ -95,7 +95,7 @@ impl<'a> Stand<'a> {
         let chance = Chance::seeded(options.seed);
         let oracle = Oracle::start(([127, 0, 0, 1], 0).into(), &folder.path().join("oracle.jsonl"))?;
         let network = match scenario {
-            Scenario::Network => Some(Netfault::start(oracle.address())?),
+            Scenario::Network => Some(Netfault::start(oracle.address(), Chance::seeded(options.seed))?),
             _ => None,
         };
         let upstream = network.as_ref().map_or(oracle.address(), |network| network.address);
@@ -122,7 +122,7 @@ impl<'a> Stand<'a> {
         let is_tortured = options.scenarios.contains(&Scenario::Network);
         let (oracle, network) = if is_tortured {
             let oracle = Oracle::start(([127, 0, 0, 1], 0).into(), &log)?;
-            let network = Netfault::start_at(asked.oracle, oracle.address())?;
+            let network = Netfault::start_at(asked.oracle, oracle.address(), Chance::seeded(options.seed))?;
             (oracle, Some(network))
         } else {
             (Oracle::start(asked.oracle, &log)?, None)
