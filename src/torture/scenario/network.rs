@@ -97,7 +97,7 @@ async fn ask(stand: &Stand<'_>, crowd: &Crowd, part: u64, chance: &Chance) -> Ve
 
 fn at_the_upstream(chance: &Chance) -> Vec<Phase> {
     let phase = |name, back| Phase { name, weather: Weather { back, ..Weather::default() }, hangs: false };
-    let ends = |end| Way { end: Some((After::SomeBelow(6_000), end)), ..Way::default() };
+    let ends = |end| Way { end: Some((After::SomeBelow(2_500), end)), ..Way::default() };
     let mut phases = slow(chance);
     phases.extend([
         phase("cut in the answer", ends(End::Cut)),
@@ -131,8 +131,8 @@ fn at_the_client(chance: &Chance) -> Vec<Phase> {
     let phase = |name, weather| Phase { name, weather, hangs: false };
     let mut phases = slow(chance);
     phases.extend([
-        phase("cut in the answer", back(ends(6_000, End::Cut))),
-        phase("reset in the answer", back(ends(6_000, End::Reset))),
+        phase("cut in the answer", back(ends(2_500, End::Cut))),
+        phase("reset in the answer", back(ends(2_500, End::Reset))),
         phase("cut in the request", there(ends(500, End::Cut))),
         phase("reset in the request", there(ends(500, End::Reset))),
     ]);
