@@ -82,8 +82,9 @@ impl Wire {
             // half of those who leave do it with a reset
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
+        let says_close = seen.header("connection").is_some_and(|said| said.eq_ignore_ascii_case("close"));
         // a refusal may come before the body was read
-        if seen.ended != Ended::Whole || seen.status != Some(200) {
+        if seen.ended != Ended::Whole || seen.status != Some(200) || says_close {
             *self = Self::default();
         }
         seen

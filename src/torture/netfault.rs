@@ -38,8 +38,16 @@ pub(super) struct Way {
     pub(super) bytes_per_second: Option<u64>,
     /// The largest piece, in bytes.
     pub(super) slice: Option<usize>,
-    /// After so many bytes something ends.
-    pub(super) end: Option<(u64, End)>,
+    /// After some bytes something ends.
+    pub(super) end: Option<(After, End)>,
+}
+
+/// How many bytes pass before the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum After {
+    Exactly(u64),
+    /// Another number below this one on each connection.
+    SomeBelow(u64),
 }
 
 /// How a direction ends before its time.
@@ -78,12 +86,12 @@ pub(super) struct Netfault {
 
 impl Netfault {
     /// A proxy to `to` on a free port of the loopback.
-    pub(super) fn start(to: SocketAddr) -> Result<Self, TortureFault> {
-        Self::start_at(([127, 0, 0, 1], 0).into(), to)
+    pub(super) fn start(to: SocketAddr, chance: Chance) -> Result<Self, TortureFault> {
+        Self::start_at(([127, 0, 0, 1], 0).into(), to, chance)
     }
 
     /// A proxy to `to` at `listen`, on a thread of its own.
-    pub(super) fn start_at(listen: SocketAddr, to: SocketAddr) -> Result<Self, TortureFault> {
+    pub(super) fn start_at(listen: SocketAddr, to: SocketAddr, chance: Chance) -> Result<Self, TortureFault> {
         let fault = || TortureFault::io("start the fault proxy");
         let listener = std::net::TcpListener::bind(listen).map_err(fault())?;
         listener.set_nonblocking(true).map_err(fault())?;
@@ -91,7 +99,7 @@ impl Netfault {
         let (weather, forecast) = watch::channel(Weather::default());
         let (ends, ended) = watch::channel(0);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(fault())?;
-        let run = move || runtime.block_on(serve(listener, to, forecast, ended));
+        let run = move || runtime.block_on(serve(listener, to, (forecast, ended), chance));
         let thread = std::thread::Builder::new().name("netfault".into()).spawn(run).map_err(fault())?;
         Ok(Self { address, weather, ends, thread: Some(thread) })
     }
@@ -123,13 +131,13 @@ impl Drop for Netfault {
 async fn serve(
     listener: std::net::TcpListener,
     to: SocketAddr,
-    mut forecast: watch::Receiver<Weather>,
-    ended: watch::Receiver<u64>,
+    (mut forecast, ended): (watch::Receiver<Weather>, watch::Receiver<u64>),
+    chance: Chance,
 ) {
     let connections = TaskTracker::new();
     let Ok(address) = listener.local_addr() else { return };
     let mut listener = TcpListener::from_std(listener).ok();
-    let chance = Arc::new(Chance::seeded(0));
+    let chance = Arc::new(chance);
     loop {
         let weather = *forecast.borrow_and_update();
         let is_open = weather.welcome != Welcome::Refuse;
@@ -209,6 +217,10 @@ impl Pipe<'_> {
     async fn run(&mut self) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         let mut passed = 0;
+        let end = self.way.end.map(|(after, _)| match after {
+            After::Exactly(bytes) => bytes,
+            After::SomeBelow(bytes) => self.chance.below(bytes),
+        });
         loop {
             let length = self.from.read(&mut buffer).await?;
             if length == 0 {
@@ -216,7 +228,7 @@ impl Pipe<'_> {
             }
             let mut rest = &buffer[..length];
             while !rest.is_empty() {
-                let left = self.way.end.map_or(u64::MAX, |(after, _)| after.saturating_sub(passed));
+                let left = end.map_or(u64::MAX, |after| after.saturating_sub(passed));
                 if left == 0 {
                     return self.end().await;
                 }
@@ -228,7 +240,7 @@ impl Pipe<'_> {
                 passed += piece.len() as u64;
                 rest = later;
             }
-            if self.way.end.is_some_and(|(after, _)| after == passed) {
+            if end == Some(passed) {
                 return self.end().await;
             }
         }
@@ -301,9 +313,11 @@ mod tests {
 
     #[test]
     fn each_end_looks_as_it_should() {
-        let proxy = Netfault::start(speaker(b"hello world")).unwrap();
-        let back =
-            |end| Weather { back: Way { end: Some((5, end)), ..Way::default() }, ..Weather::default() };
+        let proxy = Netfault::start(speaker(b"hello world"), Chance::seeded(1)).unwrap();
+        let back = |end| Weather {
+            back: Way { end: Some((After::Exactly(5), end)), ..Way::default() },
+            ..Weather::default()
+        };
         assert_eq!(hear(proxy.address), (b"hello world".to_vec(), None));
         proxy.set(back(End::Cut));
         assert_eq!(hear(proxy.address), (b"hello".to_vec(), None));
@@ -319,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_proxy_that_refuses_listens_again_afterwards() {
-        let proxy = Netfault::start(speaker(b"hello")).unwrap();
+        let proxy = Netfault::start(speaker(b"hello"), Chance::seeded(1)).unwrap();
         let is_open = || std::net::TcpStream::connect(proxy.address).is_ok();
         proxy.set(Weather { welcome: Welcome::Refuse, ..Weather::default() });
         while is_open() {

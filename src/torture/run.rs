@@ -79,6 +79,9 @@ pub fn run(options: &Options, note: &dyn Fn(&str)) -> Result<Report, TortureFaul
     })
 }
 
+/// Sees one case, what was served for it, and its rows.
+type Each<'e> = &'e mut dyn FnMut(&Case, &[Served], &[Record]);
+
 type Standing = (Oracle, Option<Netfault>, Gateway);
 
 impl<'a> Stand<'a> {
@@ -92,7 +95,7 @@ impl<'a> Stand<'a> {
         let chance = Chance::seeded(options.seed);
         let oracle = Oracle::start(([127, 0, 0, 1], 0).into(), &folder.path().join("oracle.jsonl"))?;
         let network = match scenario {
-            Scenario::Network => Some(Netfault::start(oracle.address())?),
+            Scenario::Network => Some(Netfault::start(oracle.address(), Chance::seeded(options.seed))?),
             _ => None,
         };
         let upstream = network.as_ref().map_or(oracle.address(), |network| network.address);
@@ -119,7 +122,7 @@ impl<'a> Stand<'a> {
         let is_tortured = options.scenarios.contains(&Scenario::Network);
         let (oracle, network) = if is_tortured {
             let oracle = Oracle::start(([127, 0, 0, 1], 0).into(), &log)?;
-            let network = Netfault::start_at(asked.oracle, oracle.address())?;
+            let network = Netfault::start_at(asked.oracle, oracle.address(), Chance::seeded(options.seed))?;
             (oracle, Some(network))
         } else {
             (Oracle::start(asked.oracle, &log)?, None)
@@ -233,7 +236,7 @@ impl<'a> Stand<'a> {
         cases: &[Case],
         rules: Rules,
         since: Timestamp,
-        each: &mut dyn FnMut(&Case, &[Served], &[Record]),
+        each: Each<'_>,
     ) -> Result<Judged, TortureFault> {
         let mut judged = Judged::default();
         let mut served = self.oracle.served().await;

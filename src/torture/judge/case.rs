@@ -131,8 +131,8 @@ impl Case {
             return;
         }
         let upstream_failed = served.last().is_some_and(|one| one.status >= 400 || one.end == End::Cut);
-        let is_wanted = rules.budget && self.status == Some(402)
-            || rules.budget && self.likeness == Likeness::BeginningAndError;
+        let is_wanted =
+            rules.budget && (self.status == Some(402) || self.likeness == Likeness::BeginningAndError);
         let is_fine = self.is_whole() && self.likeness != Likeness::OwnWords;
         sheet.check(Invariant::I11, is_fine || upstream_failed || is_wanted, || self.told_of(served, &[]));
     }

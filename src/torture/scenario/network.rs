@@ -8,7 +8,7 @@ use crate::torture::TortureFault;
 use crate::torture::ask::{Ask, Operation};
 use crate::torture::crowd::Crowd;
 use crate::torture::judge::case::{Case, Rules};
-use crate::torture::netfault::{End, Netfault, Way, Weather, Welcome};
+use crate::torture::netfault::{After, End, Netfault, Way, Weather, Welcome};
 use crate::torture::own::Wants;
 use crate::torture::run::Stand;
 use crate::torture::sheet::Invariant;
@@ -29,8 +29,8 @@ struct Phase {
 
 pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     let begun = stand.clock.now();
-    let near = Netfault::start(stand.gateway.door().address)?;
     let chance = Chance::seeded(stand.chance.next_u64());
+    let near = Netfault::start(stand.gateway.door().address, Chance::seeded(chance.next_u64()))?;
     let probe = stand.probe();
     let (mut cases, mut part) = (Vec::new(), 0);
     let mut longest = Duration::ZERO;
@@ -97,14 +97,13 @@ async fn ask(stand: &Stand<'_>, crowd: &Crowd, part: u64, chance: &Chance) -> Ve
 
 fn at_the_upstream(chance: &Chance) -> Vec<Phase> {
     let phase = |name, back| Phase { name, weather: Weather { back, ..Weather::default() }, hangs: false };
-    let ends = |end| Way { end: Some((chance.below(6_000), end)), ..Way::default() };
+    let ends = |end| Way { end: Some((After::SomeBelow(2_500), end)), ..Way::default() };
     let mut phases = slow(chance);
     phases.extend([
         phase("cut in the answer", ends(End::Cut)),
-        phase("cut in the answer, elsewhere", ends(End::Cut)),
         phase("reset in the answer", ends(End::Reset)),
         phase("half closed in the answer", ends(End::HalfClose)),
-        phase("cut before the answer", Way { end: Some((0, End::Cut)), ..Way::default() }),
+        phase("cut before the answer", Way { end: Some((After::Exactly(0), End::Cut)), ..Way::default() }),
         Phase { hangs: true, ..phase("black hole in the answer", ends(End::Blackhole)) },
         Phase {
             name: "cut in the request",
@@ -126,14 +125,14 @@ fn at_the_upstream(chance: &Chance) -> Vec<Phase> {
 }
 
 fn at_the_client(chance: &Chance) -> Vec<Phase> {
-    let ends = |most, end| Way { end: Some((chance.below(most), end)), ..Way::default() };
+    let ends = |most, end| Way { end: Some((After::SomeBelow(most), end)), ..Way::default() };
     let back = |back| Weather { back, ..Weather::default() };
     let there = |there| Weather { there, ..Weather::default() };
     let phase = |name, weather| Phase { name, weather, hangs: false };
     let mut phases = slow(chance);
     phases.extend([
-        phase("cut in the answer", back(ends(6_000, End::Cut))),
-        phase("reset in the answer", back(ends(6_000, End::Reset))),
+        phase("cut in the answer", back(ends(2_500, End::Cut))),
+        phase("reset in the answer", back(ends(2_500, End::Reset))),
         phase("cut in the request", there(ends(500, End::Cut))),
         phase("reset in the request", there(ends(500, End::Reset))),
     ]);

@@ -15,7 +15,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         let model = &models[plan.len() % models.len()];
         let mut ask =
             Ask::chat(format!("{marks}-{}", plan.len()), model, 60).of(operation, stream).with(knobs);
-        ask.wants_usage = plan.len() % 2 == 0;
+        ask.wants_usage = plan.len().is_multiple_of(2);
         plan.push(ask.into());
     };
     for operation in Operation::ALL {
