@@ -153,6 +153,7 @@ impl Plan<'_> {
                 max_body: settings.server.max_body.0,
                 body_timeout: settings.server.body_timeout.0,
                 max_requests: settings.server.max_requests,
+                budget_wait: settings.server.budget_wait.0,
                 coalesce_wait: settings.cache.coalesce_wait.0,
             },
         }

@@ -28,7 +28,7 @@ use crate::ledger::recovery::recover;
 use crate::ledger::retention::Retention;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
-use crate::proxy::{Door, Station};
+use crate::proxy::{Door, Drains, Lines, Station};
 use crate::server::{self, Listening, Workers};
 use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
 use crate::store::ledger::{LedgerStore as _, StoreFault};
@@ -119,6 +119,9 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         counting: CountingPool::start(COUNTING_THREADS, COUNTING_QUEUE)?,
         body_memory: Arc::new(Semaphore::new(body_permits(settings))),
         at_work: AtomicU32::new(0),
+        settling: AtomicU32::new(0),
+        lines: Lines::default(),
+        drains: Drains::default(),
         draining: AtomicBool::new(false),
         signals: Arc::clone(&signals),
         journal,

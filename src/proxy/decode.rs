@@ -29,6 +29,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         ceiling: InputCeiling { tokens: 0, is_open: false },
         can_splice: true,
         targets: Vec::new(),
+        cap_to: None,
         cache_ttl: None,
     };
     if is_read {

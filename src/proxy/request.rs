@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 
 use crate::dialect::outline::InputCeiling;
 use crate::dialect::request::RequestFacts;
+use crate::dialect::splice::lower_cap;
 use crate::routing::router::Target;
 
 /// A decoded request.
@@ -28,6 +29,8 @@ pub(super) struct ReadRequest {
     pub(super) can_splice: bool,
     /// Where it may go, best first; never empty.
     pub(super) targets: Vec<Target>,
+    /// The output cap that each choice is sent with, where a budget lowered it.
+    pub(super) cap_to: Option<u64>,
     /// How long its route lets an answer be served again.
     pub(super) cache_ttl: Option<Duration>,
 }
@@ -51,6 +54,12 @@ impl ReadRequest {
                 None
             }
         }
+    }
+
+    /// Whether a lower output cap can be written into the body.
+    pub(super) fn may_lower_cap(&self) -> bool {
+        let body = self.whole().filter(|_| self.can_splice);
+        body.is_some_and(|body| lower_cap(&self.facts, body, "max_tokens", u64::MAX).is_some())
     }
 
     /// The body's bytes, when it was read whole.
