@@ -26,7 +26,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         headers: parts.headers,
         body: RequestBody::Whole(Bytes::new()),
         facts: RequestFacts::default(),
-        ceiling: InputCeiling { tokens: 0, is_open: false },
+        ceiling: InputCeiling { tokens: 0, of_images: 0, is_open: false },
         can_splice: true,
         targets: Vec::new(),
         cap_to: None,
@@ -117,7 +117,7 @@ impl Reader {
             Metering::Billed => {
                 input_ceiling(&self.endpoint, facts.model.as_deref().unwrap_or_default(), &plain)
             }
-            Metering::Free | Metering::Unmetered => InputCeiling { tokens: 0, is_open: false },
+            Metering::Free | Metering::Unmetered => InputCeiling { tokens: 0, of_images: 0, is_open: false },
         };
         Ok(Found { facts, ceiling, plain, was_encoded: self.encoding.is_some() })
     }

@@ -140,12 +140,8 @@ fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
 /// Input and output tokens, by the bounds of one target. They need no price: a token budget holds for
 /// models that nobody has priced, too.
 fn tokens_at_most(x: &Exchange, request: &ReadRequest, price: Option<&Price>) -> (u64, u64) {
-    let input = match price.and_then(|price| price.context_window) {
-        Some(window) if request.ceiling.is_open => window,
-        Some(window) => request.ceiling.tokens.min(window),
-        None if request.ceiling.is_open => request.ceiling.tokens.max(UNKNOWN_WINDOW),
-        None => request.ceiling.tokens,
-    };
+    let window = price.and_then(|price| price.context_window);
+    let input = request.ceiling.within(window, x.endpoint.operation);
     if x.endpoint.operation == Operation::Embeddings {
         return (input, 0);
     }
@@ -202,8 +198,6 @@ const USUAL_AUDIO_BYTES_PER_SECOND: u64 = 4_000;
 /// When neither the caller nor the catalogue caps the output. Above what today's chat models answer
 /// in one go without being told to.
 const UNKNOWN_OUTPUT_CAP: u64 = 16_384;
-/// The input of a request that refers to more than it shows, where nobody knows the context window.
-const UNKNOWN_WINDOW: u64 = 200_000;
 
 /// What is charged for a request that was surely worked on and whose numbers nobody will tell: its reservation.
 pub(super) fn reserved_usage(tokens: u64) -> Usage {
