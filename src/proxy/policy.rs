@@ -56,6 +56,9 @@ pub struct Door {
     pub body_memory: Arc<Semaphore>,
     /// Requests at work.
     pub at_work: AtomicU32,
+    /// Requests between their row in the journal and their settlement: only when there is none do counters
+    /// and books have to agree.
+    pub settling: AtomicU32,
     /// Set when the process stops: new requests are sent away.
     pub draining: AtomicBool,
 }

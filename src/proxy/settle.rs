@@ -1,6 +1,7 @@
 //! Last step: the books are closed. Usage, cost, budgets, limits, journal, metrics, trace: once each.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, StatusCode};
@@ -270,18 +271,37 @@ fn close_books(
         books.record.usage = usage;
     }
     books.record.cost = price_usage(&mut books, reading);
-    settle_holds(&mut books);
     if books.record.outcome == Outcome::Completed
         && books.record.status == 200
         && let Some(fill) = books.fill.take()
     {
         fill.publish(&books.record);
     }
-    if let Err(fault) = books.door.journal.close(&books.record) {
+    let door = books.door.clone();
+    let settling = Settling::begin(&door.settling);
+    if let Err(fault) = door.journal.close(&books.record) {
         tracing::error!(%fault, request = %books.id, "tollgate.usage.lost: the journal refused a record");
     }
+    settle_holds(&mut books);
+    drop(settling);
     report(&books);
     books.record.cost
+}
+
+/// As long as it lives, the books may have what the counters have not: who compares them waits.
+struct Settling<'a>(&'a AtomicU32);
+
+impl<'a> Settling<'a> {
+    fn begin(settling: &'a AtomicU32) -> Self {
+        settling.fetch_add(1, Ordering::SeqCst);
+        Self(settling)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// What it cost; `None` when it was used and nobody knows the price.
