@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::reconcile::Superseded;
 use crate::budget::{Book, Budget, BudgetSpec, Recount, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
@@ -23,6 +24,9 @@ pub(super) struct Lasting {
     pub(super) budgets: Book,
     pub(super) limiters: LimiterBook,
     pub(super) pepper: Pepper,
+    pub(super) superseded: Superseded,
+    /// Held while counters are counted anew: a reload and a pass must not do so at once.
+    pub(super) counting: Mutex<()>,
 }
 
 /// Why a config that reads well cannot be put to work.

@@ -58,7 +58,8 @@ pub struct Door {
     pub body_memory: Arc<Semaphore>,
     /// Requests at work.
     pub at_work: AtomicU32,
-    /// Requests whose outcome is in the journal and not yet in the budgets, or about to be.
+    /// Requests between their row in the journal and their settlement: only when there is none do counters
+    /// and books have to agree.
     pub settling: AtomicU32,
     /// Requests that wait for money.
     pub lines: Lines,

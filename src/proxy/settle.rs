@@ -1,6 +1,6 @@
 //! Last step: the books are closed. Usage, cost, budgets, limits, journal, metrics, trace: once each.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
@@ -230,8 +230,7 @@ pub(super) fn close_books(
     books.record.cost
 }
 
-/// The journal has the outcome, then budgets and limits get back what was not used, or pay what was. Whoever
-/// compares the two meanwhile sees in `settling` that they may differ.
+/// The journal has the outcome, then budgets and limits get back what was not used, or pay what was.
 fn settle_holds(books: &mut Books) {
     let door = books.door.clone();
     let actual = Need {
@@ -239,12 +238,12 @@ fn settle_holds(books: &mut Books) {
         tokens: books.record.usage.total_tokens(),
         requests: 1,
     };
-    door.settling.fetch_add(1, Ordering::AcqRel);
+    let settling = Settling::begin(&door.settling);
     if let Err(fault) = door.journal.close(&books.record) {
         tracing::error!(%fault, request = %books.id, "tollgate.usage.lost: the journal refused a record");
     }
     let settled = books.reservation.take().map(|reservation| reservation.settle(actual));
-    door.settling.fetch_sub(1, Ordering::AcqRel);
+    drop(settling);
     if let Some(settled) = settled {
         door.lines.money_came_back();
         for crossing in &settled.crossings {
@@ -255,6 +254,22 @@ fn settle_holds(books: &mut Books) {
         }
     }
     rates::leave(books, actual.tokens);
+}
+
+/// As long as it lives, the books may have what the counters have not: who compares them waits.
+struct Settling<'a>(&'a AtomicU32);
+
+impl<'a> Settling<'a> {
+    fn begin(settling: &'a AtomicU32) -> Self {
+        settling.fetch_add(1, Ordering::SeqCst);
+        Self(settling)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Several attempts stand on the row one by one.
