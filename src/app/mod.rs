@@ -6,6 +6,6 @@ mod reload;
 mod running;
 mod spent;
 
-pub use assemble::{AssemblyFault, catalogue};
+pub use assemble::{AssemblyFault, catalogue, read_catalogue};
 pub use reload::{ReloadState, Reloader};
 pub use running::{Running, StartFault, pepper_path, start};

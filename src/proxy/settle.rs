@@ -19,6 +19,7 @@ use crate::dialect::meter::Reading;
 use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::{Metering, Operation};
 use crate::pricing::cost::{Cost, Terms, cost};
+use crate::pricing::names_of_answer::NamesOfAnswer;
 use crate::pricing::price::Price;
 use crate::store::record::Outcome;
 use crate::telemetry::words::AttemptOutcome;
@@ -322,15 +323,14 @@ fn final_price(books: &Books) -> Option<Arc<Price>> {
     let record = &books.record;
     let catalogue = &books.policy.prices;
     let now = Timestamp::from_nanos(record.started_at);
-    let overridden = |model: &&String| books.policy.overridden.contains(model);
     let host = books.attempts.last().map(|attempt| attempt.host.as_str());
-    if let Some(model) = [&record.upstream_model, &record.model].into_iter().find(overridden) {
-        return catalogue.price(None, model, now);
-    }
-    [&record.response_model, &record.upstream_model, &record.model]
-        .into_iter()
-        .filter(|model| !model.is_empty())
-        .find_map(|model| catalogue.price(host, model, now))
+    let names = NamesOfAnswer {
+        answered: &record.response_model,
+        sent: &record.upstream_model,
+        asked: &record.model,
+    };
+    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own == model);
+    names.in_order(overridden).find_map(|model| catalogue.price(host, model, now))
 }
 
 /// Budgets and limits get back what was not used, or pay what was.
