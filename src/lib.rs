@@ -8,7 +8,7 @@
 //! 2 store upstream
 //! 3 identity limits budget cache ledger tokens signals
 //! 4 proxy admin mock
-//! 5 config -> server -> app -> cli
+//! 5 config torture -> server -> app -> cli
 //! ```
 
 pub mod admin;
@@ -31,4 +31,5 @@ pub mod signals;
 pub mod store;
 pub mod telemetry;
 pub mod tokens;
+pub mod torture;
 pub mod upstream;

@@ -11,7 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["store", "upstream"],
     &["identity", "limits", "budget", "cache", "ledger", "tokens", "signals"],
     &["proxy", "admin", "mock"],
-    &["config"],
+    &["config", "torture"],
     &["server"],
     &["app"],
     &["cli"],

@@ -14,11 +14,12 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use super::assemble::Lasting;
+use super::budget_rows::BudgetRows;
 use super::reload::Reloader;
 use super::running::{StartFault, address};
 use crate::admin::{self, AdminApi, AdminState, Readiness};
 use crate::base::clock::Timestamp;
-use crate::budget::{Amount, Budget, Unit};
+use crate::budget::{Amount, Budget};
 use crate::config::settings::Settings;
 use crate::ledger::books::Books;
 use crate::ledger::report::{self, Dimension, Query};
@@ -97,9 +98,8 @@ impl AdminView {
 
 impl AdminApi for AdminView {
     fn budgets(&self) -> Value {
-        let now = self.door.clock.now();
-        let rows: Vec<Value> = self.lasting.budgets.all().iter().map(|budget| row(budget, now)).collect();
-        json!({ "budgets": rows })
+        let rows = BudgetRows::of_book(&self.lasting.budgets, self.door.clock.now());
+        serde_json::to_value(rows).expect("rows of text and numbers are JSON")
     }
 
     fn usage(&self, query: &BTreeMap<String, String>) -> Result<Value, String> {
@@ -148,8 +148,8 @@ fn gauge(budget: &Budget, now: Timestamp) -> BudgetGauge {
     let usd = |amount: Amount| amount.as_usd();
     BudgetGauge {
         scope: budget.scope_word(),
-        id: spec.id,
-        window: spec.every.as_str(),
+        id: spec.id.clone(),
+        window: spec.period.as_str(),
         limit_usd: usd(state.limit),
         usage_usd: usd(Amount { count: used, unit: state.limit.unit }),
         utilization: share(used, state.limit.count),
@@ -159,26 +159,6 @@ fn gauge(budget: &Budget, now: Timestamp) -> BudgetGauge {
 #[expect(clippy::cast_precision_loss, reason = "a share, for a gauge")]
 fn share(used: i64, limit: i64) -> f64 {
     if limit <= 0 { 0.0 } else { used as f64 / limit as f64 }
-}
-
-fn row(budget: &Budget, now: Timestamp) -> Value {
-    let (spec, state) = (budget.spec(), budget.state(now));
-    let unit = match state.limit.unit {
-        Unit::Usd => "nano_usd",
-        Unit::Tokens => "tokens",
-    };
-    json!({
-        "id": spec.id,
-        "scope": spec.scope.to_string(),
-        "window": spec.every.as_str(),
-        "unit": unit,
-        "limit": state.limit.count,
-        "spent": state.spent.count,
-        "reserved": state.reserved.count,
-        "left": state.left.count,
-        "resets_at": state.window.end.map(rfc3339),
-        "warned_at_percent": state.crossed,
-    })
 }
 
 fn rfc3339(at: Timestamp) -> String {

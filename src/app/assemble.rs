@@ -6,12 +6,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::spent::SpentBefore;
-use crate::budget::{Book, BudgetSpec, Scope};
+use crate::budget::{Book, Budget, BudgetSpec, Recount, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
 use crate::identity::{Directory, KeyHash, Pepper, Rules};
-use crate::limits::LimiterBook;
+use crate::limits::{Limiter, LimiterBook, ModelLimiter};
 use crate::pricing::catalogue::Catalogue;
 use crate::proxy::prices::Prices;
 use crate::proxy::{Account, Bounds, Policy};
@@ -44,6 +43,8 @@ pub(super) struct Plan<'a> {
     upstreams: Vec<Arc<Upstream>>,
     router: Router,
     catalogue: Arc<Catalogue>,
+    /// Of everyone together.
+    budgets: Vec<BudgetSpec>,
     keys: Vec<PlannedKey<'a>>,
 }
 
@@ -77,7 +78,9 @@ pub(super) fn plan<'a>(settings: &'a Settings, pepper: &Pepper) -> Result<Plan<'
         }
     }
     each_once(&keys)?;
-    Ok(Plan { settings, upstreams, router, catalogue: catalogue(settings)?, keys })
+    let budgets = BudgetSpec::list(&Scope::Everything, &settings.budgets)
+        .map_err(|(place, fault)| AssemblyFault(format!("budgets[{place}] {fault}")))?;
+    Ok(Plan { settings, upstreams, router, catalogue: catalogue(settings)?, budgets, keys })
 }
 
 fn planned<'a>(
@@ -119,30 +122,30 @@ fn each_once(keys: &[PlannedKey<'_>]) -> Result<(), AssemblyFault> {
 }
 
 impl Plan<'_> {
-    /// The budgets of all keys; a team's own with each of its keys.
+    /// Everyone's budgets and those of all keys; a team's own with each of its keys.
     pub(super) fn budgets(&self) -> impl Iterator<Item = &BudgetSpec> {
-        self.keys.iter().flat_map(|key| &key.budgets)
+        self.budgets.iter().chain(self.keys.iter().flat_map(|key| &key.budgets))
     }
 
     /// Puts the plan to work: budgets and limits that are in force already keep their counters and take
     /// the new terms, new ones begin with what was `spent` before, and budgets that are not in the plan
     /// are out of force. Cannot fail, since a config that is turned down must change nothing.
-    pub(super) fn adopt(self, lasting: &Lasting, spent: &SpentBefore) -> Policy {
+    pub(super) fn adopt(self, lasting: &Lasting, spent: Recount) -> Policy {
         let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
-        let Self { settings, upstreams, router, catalogue, keys } = self;
-        let listed: Vec<_> =
-            keys.into_iter().map(|key| (key.hash, key.rules.clone(), key.open(lasting))).collect();
-        for budget in listed.iter().flat_map(|(_, _, account)| &account.budgets) {
-            if let Some(spent_before) = spent.of(budget.id()) {
-                budget.assign(spent_before, spent.now);
-            }
-        }
+        let Self { settings, upstreams, router, catalogue, budgets, keys } = self;
+        let of_all: Vec<_> = budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect();
+        let listed: Vec<_> = keys
+            .into_iter()
+            .map(|key| (key.hash, key.rules.clone(), key.open(settings, &of_all, lasting)))
+            .collect();
+        spent.assign(&lasting.budgets);
         lasting.budgets.keep_only(&ids);
         Policy {
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
-            open: settings.open.then(|| Arc::new(open_account())),
+            open: settings.open.then(|| Arc::new(open_account(settings, of_all, lasting))),
             router,
             upstreams,
+            upstream_limiters: upstream_limiters(settings, lasting),
             prices: Prices::of(catalogue),
             overridden: settings.prices.keys().cloned().collect(),
             refuse_unmetered: settings.unmetered == Unmetered::Refuse,
@@ -157,8 +160,10 @@ impl Plan<'_> {
 }
 
 impl PlannedKey<'_> {
-    fn open(self, lasting: &Lasting) -> Arc<Account> {
+    fn open(self, settings: &Settings, of_all: &[Arc<Budget>], lasting: &Lasting) -> Arc<Account> {
         let (team, key) = (self.team, &self.key.name);
+        let own = self.budgets.into_iter().map(|spec| lasting.budgets.open(spec));
+        let budgets = of_all.iter().cloned().chain(own).collect();
         Arc::new(Account {
             team: team.into(),
             key: key.clone(),
@@ -167,22 +172,33 @@ impl PlannedKey<'_> {
                 lasting.limiters.open(&format!("team {team}"), &self.of_team.limits),
                 lasting.limiters.open(&format!("key {team}/{key}"), &self.key.limits),
             ],
-            budgets: self.budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect(),
+            model_limiters: ModelLimiter::of_key(&settings.limits, team, key, &lasting.limiters),
+            budgets,
             cache: self.of_team.cache,
         })
     }
 }
 
 /// Everyone, in local development without keys.
-fn open_account() -> Account {
+fn open_account(settings: &Settings, budgets: Vec<Arc<Budget>>, lasting: &Lasting) -> Account {
     Account {
         team: "open".into(),
         key: "open".into(),
         rules: None,
         limiters: Vec::new(),
-        budgets: Vec::new(),
+        model_limiters: ModelLimiter::of_key(&settings.limits, "open", "open", &lasting.limiters),
+        budgets,
         cache: None,
     }
+}
+
+/// The limits of the upstreams that have some, in the config's order.
+fn upstream_limiters(settings: &Settings, lasting: &Lasting) -> Vec<Option<Arc<Limiter>>> {
+    let limited = settings.upstreams.iter().map(|(name, section)| {
+        let limits = section.limits.as_ref()?;
+        Some(lasting.limiters.open(&format!("upstream {name}"), limits))
+    });
+    limited.collect()
 }
 
 /// The catalogue in force: the config's own file or the shipped one, with the config's overrides.

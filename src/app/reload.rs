@@ -89,6 +89,6 @@ impl Reloader {
         let now = self.door.clock.now();
         let spent = spent_before(&plan, &self.lasting.budgets, &self.data_dir, now)
             .map_err(|fault| format!("what new budgets have spent cannot be read: {fault}"))?;
-        Ok(Some((plan.adopt(&self.lasting, &spent), loaded.fingerprint)))
+        Ok(Some((plan.adopt(&self.lasting, spent), loaded.fingerprint)))
     }
 }

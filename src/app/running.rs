@@ -110,7 +110,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
     let plan = plan(settings, &lasting.pepper)?;
     let spent = spent_before(&plan, &lasting.budgets, &settings.data_dir, clock.now())?;
-    let policy = plan.adopt(&lasting, &spent);
+    let policy = plan.adopt(&lasting, spent);
     let retention = settings.ledger.keep.map(|Span(keep)| Retention { keep, clock: clock.clone() });
     let writer = writer::start_retiring(Arc::clone(&journal), Box::new(store), retention)?;
     let door = Arc::new(Door {

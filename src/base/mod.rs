@@ -5,6 +5,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod glob;
 pub mod id;
+pub mod limits;
 pub mod live;
 pub mod money;
 pub mod secret;

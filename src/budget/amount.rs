@@ -1,4 +1,4 @@
-//! What a budget counts: nano-USD or tokens, as one kind of number inside and as two outside.
+//! What a budget counts: nano-USD, tokens or requests, as one kind of number inside and as three outside.
 
 use std::fmt;
 
@@ -13,6 +13,8 @@ pub enum Limit {
     Usd(NanoUsd),
     /// In tokens, input and output together.
     Tokens(u64),
+    /// In requests.
+    Requests(u64),
 }
 
 /// What a budget counts.
@@ -23,18 +25,22 @@ pub enum Unit {
     Usd,
     /// Tokens.
     Tokens,
+    /// Requests.
+    Requests,
 }
 
-/// What a request needs, or used, in both units: each budget takes its own.
+/// What a request needs, or used, in all units: each budget takes its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Need {
     /// Its cost; zero if the price is unknown and that is allowed.
     pub cost: NanoUsd,
     /// Its tokens, input and output together.
     pub tokens: u64,
+    /// How many requests it is: 1 to begin with, 0 in what tops it up.
+    pub requests: u64,
 }
 
-/// An amount of a budget's unit, for people and programs: nano-USD or tokens, held at the ends of the range.
+/// An amount of a budget's unit, for people and programs: nano-USD, tokens or requests, held at the ends of the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Amount {
     /// How much; negative only for what is left of an overspent budget.
@@ -50,13 +56,14 @@ impl Limit {
         match self {
             Self::Usd(_) => Unit::Usd,
             Self::Tokens(_) => Unit::Tokens,
+            Self::Requests(_) => Unit::Requests,
         }
     }
 
     pub(super) fn count(self) -> i128 {
         match self {
             Self::Usd(usd) => i128::from(usd.as_nanos()),
-            Self::Tokens(tokens) => i128::from(tokens),
+            Self::Tokens(count) | Self::Requests(count) => i128::from(count),
         }
     }
 }
@@ -68,6 +75,7 @@ impl Unit {
         match self {
             Self::Usd => "usd",
             Self::Tokens => "tokens",
+            Self::Requests => "requests",
         }
     }
 }
@@ -78,6 +86,27 @@ impl Need {
         match unit {
             Unit::Usd => i128::from(self.cost.as_nanos().max(0)),
             Unit::Tokens => i128::from(self.tokens),
+            Unit::Requests => i128::from(self.requests),
+        }
+    }
+
+    /// This and `more` together, held at the top of the range.
+    #[must_use]
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            cost: self.cost + more.cost,
+            tokens: self.tokens.saturating_add(more.tokens),
+            requests: self.requests.saturating_add(more.requests),
+        }
+    }
+
+    /// The smaller of both in each unit.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        Self {
+            cost: self.cost.min(other.cost),
+            tokens: self.tokens.min(other.tokens),
+            requests: self.requests.min(other.requests),
         }
     }
 }
@@ -99,7 +128,7 @@ impl fmt::Display for Amount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.unit {
             Unit::Usd => write!(f, "{} USD", NanoUsd::new(self.count)),
-            Unit::Tokens => write!(f, "{} tokens", self.count),
+            Unit::Tokens | Unit::Requests => write!(f, "{} {}", self.count, self.unit.as_str()),
         }
     }
 }

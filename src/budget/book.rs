@@ -1,31 +1,53 @@
 //! The budgets of a process: each opened once, its counters kept whatever the config does.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::account::{Account, BudgetState};
+use super::accounts::{Account, Accounts, MOST_ACCOUNTS};
 use super::amount::Need;
-use super::spec::{BudgetSpec, Scope};
+use super::counted::{Counted, Spender};
+use super::counters::BudgetState;
+use super::lock::{Lock, Shared, locked, read, write};
+use super::section::Per;
+use super::spec::BudgetSpec;
+use super::spent::Spent;
 use crate::base::clock::Timestamp;
 
 /// All budgets by id, in force or not. It grows by what operators write into configs, never by what callers send.
 #[derive(Debug, Default)]
 pub struct Book {
     budgets: Lock<HashMap<String, Arc<Budget>>>,
-    next: AtomicU64,
+    /// Counts accounts, of all budgets.
+    orders: Arc<AtomicU64>,
 }
 
-/// One budget's counters, shared by all requests that it holds.
+/// One budget and its accounts.
 #[derive(Debug)]
 pub struct Budget {
     id: String,
-    /// Its place in the order in which several budgets are locked, so that no two requests deadlock.
-    pub(super) order: u64,
+    /// Part of its identity: never changes.
+    counted: Counted,
+    spec: Shared<Arc<BudgetSpec>>,
+    pub(super) accounts: Accounts,
     /// Whether the config names it. One that does not any more is kept for the requests that it still
     /// holds, and in case it comes back.
     in_force: AtomicBool,
-    account: Lock<Account>,
+    /// Whether requests may be at work that it counts by the ledger only, since they began before it did.
+    catching_up: AtomicBool,
+}
+
+/// How one account stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The budget's id.
+    pub id: String,
+    /// What has the account, in one word: `everything`, `team`, `key`, `user`, `model`, `run` or `tag`.
+    pub scope_word: &'static str,
+    /// Whose spending, e.g. `user alice of team search`.
+    pub scope: String,
+    /// Its counters.
+    pub state: BudgetState,
 }
 
 impl Book {
@@ -36,29 +58,56 @@ impl Book {
     }
 
     /// The budget of this id. If it is open already, its counters stay and the next admission sees the
-    /// new terms. If it is not in force, it has missed what was spent meanwhile: assign that.
+    /// new terms. If it is not in force, it has missed what was spent meanwhile: count it anew.
     pub fn open(&self, spec: BudgetSpec) -> Arc<Budget> {
+        self.open_bounded(spec, MOST_ACCOUNTS)
+    }
+
+    pub(super) fn open_bounded(&self, spec: BudgetSpec, most: usize) -> Arc<Budget> {
         let mut budgets = locked(&self.budgets);
         if let Some(known) = budgets.get(&spec.id) {
-            known.lock().adopt(spec);
-            known.in_force.store(true, Ordering::Relaxed);
+            known.adopt(Arc::new(spec));
             return Arc::clone(known);
         }
-        let order = self.next.fetch_add(1, Ordering::Relaxed);
-        let budget = Arc::new(Budget {
-            id: spec.id.clone(),
-            order,
-            in_force: AtomicBool::new(true),
-            account: Lock::new(Account::new(spec)),
-        });
+        let budget = self.new_budget(spec, most);
         budgets.insert(budget.id.clone(), Arc::clone(&budget));
         budget
     }
 
-    /// Whether the budget of this id is open and was kept since: its counters are whole.
+    /// A budget of these terms that is not in the book: to count what it would have spent.
     #[must_use]
-    pub fn is_in_force(&self, id: &str) -> bool {
-        locked(&self.budgets).get(id).is_some_and(|budget| budget.in_force.load(Ordering::Relaxed))
+    pub fn draft(&self, spec: BudgetSpec) -> Arc<Budget> {
+        self.new_budget(spec, MOST_ACCOUNTS)
+    }
+
+    fn new_budget(&self, spec: BudgetSpec, most: usize) -> Arc<Budget> {
+        let spec = Arc::new(spec);
+        let accounts = match &spec.counted.per {
+            None => Accounts::one(&self.orders, Arc::clone(&spec)),
+            Some(_) => Accounts::many(Arc::clone(&self.orders), Arc::clone(&spec), most),
+        };
+        Arc::new(Budget {
+            id: spec.id.clone(),
+            counted: spec.counted.clone(),
+            spec: Shared::new(spec),
+            accounts,
+            in_force: AtomicBool::new(true),
+            catching_up: AtomicBool::new(false),
+        })
+    }
+
+    /// The budget of this id, in force or not.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<Budget>> {
+        locked(&self.budgets).get(id).cloned()
+    }
+
+    /// Whether the budget is open, was kept since, and has its windows where `spec` has them: then its
+    /// counters are whole.
+    #[must_use]
+    pub fn is_whole(&self, spec: &BudgetSpec) -> bool {
+        self.find(&spec.id)
+            .is_some_and(|known| known.in_force.load(Ordering::Relaxed) && !known.spec().windows_differ(spec))
     }
 
     /// Takes every budget out of force that is not among `ids`.
@@ -88,52 +137,123 @@ impl Budget {
 
     /// Its terms as they are now.
     #[must_use]
-    pub fn spec(&self) -> BudgetSpec {
-        self.lock().spec.clone()
+    pub fn spec(&self) -> Arc<BudgetSpec> {
+        Arc::clone(&read(&self.spec))
     }
 
-    /// Whose spending it counts, in one word: `team` or `key`.
+    /// What it counts.
     #[must_use]
-    pub fn scope_word(&self) -> &'static str {
-        match self.lock().spec.scope {
-            Scope::Team(_) => "team",
-            Scope::Key(..) => "key",
+    pub const fn counted(&self) -> &Counted {
+        &self.counted
+    }
+
+    /// What has an account, in one word.
+    #[must_use]
+    pub const fn scope_word(&self) -> &'static str {
+        match &self.counted.per {
+            None => self.counted.scope.as_str(),
+            Some(Per::User) => "user",
+            Some(Per::Model) => "model",
+            Some(Per::Run) => "run",
+            Some(Per::Tag(_)) => "tag",
         }
     }
 
-    /// Its counters at `now`.
+    /// Its counters at `now`; of a budget with many accounts those of the fullest one, or of a new one.
     #[must_use]
     pub fn state(&self, now: Timestamp) -> BudgetState {
-        let mut account = self.lock();
-        let window = account.roll(now);
-        account.state(window)
+        let states = self.accounts.all().into_iter().map(|account| state_of(&account, now));
+        let fullest = states.min_by_key(|state| state.left.count);
+        fullest.unwrap_or_else(|| {
+            let mut empty = super::counters::Counters::new(self.spec());
+            empty.roll(now);
+            empty.state()
+        })
     }
 
-    /// Whether a request of unknown price must be refused.
+    /// How its accounts stand that count something, the fullest first and at most `most`; and how many more
+    /// there are. A budget that nobody uses yet shows what each account will have.
     #[must_use]
-    pub fn refuses_unpriced(&self) -> bool {
-        self.lock().spec.refuses_unpriced()
+    pub fn standings(&self, now: Timestamp, most: usize) -> (Vec<Standing>, usize) {
+        let is_one = matches!(self.accounts, Accounts::One(_));
+        let mut all: Vec<_> =
+            self.accounts.all().into_iter().map(|account| (state_of(&account, now), account)).collect();
+        all.retain(|(state, _)| is_one || state.spent.count != 0 || state.reserved.count != 0);
+        all.sort_by_key(|(state, account)| (std::cmp::Reverse(state.spent.count), account.order));
+        if all.is_empty() {
+            let (id, scope) = (self.id.clone(), self.counted.describe_each());
+            return (vec![Standing { id, scope_word: self.scope_word(), scope, state: self.state(now) }], 0);
+        }
+        let others = all.len().saturating_sub(most);
+        all.truncate(most);
+        (all.into_iter().map(|(state, account)| self.standing(&account, state)).collect(), others)
     }
 
-    /// Sets what is spent in the window of `now` from the ledger, the truth. By assignment, so that doing
-    /// it twice does no harm; reservations under way stay.
+    /// Whether requests that began before it may still be at work: then a difference to the ledger is theirs.
+    #[must_use]
+    pub fn is_catching_up(&self) -> bool {
+        self.catching_up.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether requests that began before it may still be at work.
+    pub fn catch_up(&self, is_behind: bool) {
+        self.catching_up.store(is_behind, Ordering::Relaxed);
+    }
+
+    /// Sets what the one account has spent in the window of `now`; reservations under way stay. Does nothing
+    /// to a budget with many.
     pub fn assign(&self, spent: Need, now: Timestamp) {
-        let mut account = self.lock();
-        account.roll(now);
-        let count = account.count(spent);
-        account.assign(count);
+        if let Accounts::One(account) = &self.accounts {
+            let mut counters = account.lock();
+            counters.roll(now);
+            let mut sum = Spent::new();
+            sum.add(counters.spec.period.bucket(now), counters.count(spent));
+            counters.assign(sum);
+        }
     }
 
-    pub(super) fn lock(&self) -> Guard<'_, Account> {
-        locked(&self.account)
+    /// The account that counts a request; `None` if the budget does not count it.
+    pub(super) fn account_of(&self, spender: &Spender<'_>, now: Timestamp) -> Option<Arc<Account>> {
+        self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender), now))
+    }
+
+    fn standing(&self, account: &Account, state: BudgetState) -> Standing {
+        let (id, scope) = (self.id.clone(), self.counted.describe(&account.member));
+        Standing { id, scope_word: self.scope_word(), scope, state }
+    }
+
+    fn adopt(&self, spec: Arc<BudgetSpec>) {
+        self.accounts.adopt(&spec);
+        *write(&self.spec) = spec;
+        self.in_force.store(true, Ordering::Relaxed);
     }
 }
 
-/// The kind of lock under budgets, in one place so that a model checker can take its own.
-type Lock<T> = Mutex<T>;
-pub(super) type Guard<'a, T> = MutexGuard<'a, T>;
+/// The accounts that count a request, to look at now or when it is settled. It holds nothing in them.
+#[derive(Debug, Default)]
+pub struct Watched(Vec<(Arc<Budget>, Arc<Account>)>);
 
-/// Counters are changed by plain additions that cannot panic halfway: a poisoned lock is whole.
-fn locked<T>(lock: &Lock<T>) -> Guard<'_, T> {
-    lock.lock().unwrap_or_else(PoisonError::into_inner)
+/// The accounts that count a request and may say no, or warn: not those of shadow budgets. Opens none.
+#[must_use]
+pub fn watch(budgets: &[Arc<Budget>], spender: &Spender<'_>) -> Watched {
+    let of = |budget: &Arc<Budget>| {
+        let counts = budget.counted.fits(spender) && !read(&budget.spec).shadow;
+        let account = counts.then(|| budget.accounts.find(budget.counted.name(spender)))??;
+        Some((Arc::clone(budget), account))
+    };
+    Watched(budgets.iter().filter_map(of).collect())
+}
+
+impl Watched {
+    /// How they stand.
+    #[must_use]
+    pub fn standings(&self, now: Timestamp) -> Vec<Standing> {
+        self.0.iter().map(|(budget, account)| budget.standing(account, state_of(account, now))).collect()
+    }
+}
+
+fn state_of(account: &Account, now: Timestamp) -> BudgetState {
+    let mut counters = account.lock();
+    counters.roll(now);
+    counters.state()
 }

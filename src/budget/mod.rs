@@ -1,18 +1,27 @@
 //! Floor 3: how much a caller may spend. Reserve, settle, release.
 
-mod account;
+mod accounts;
 mod amount;
 mod book;
+mod counted;
+mod counters;
+mod lock;
+mod recount;
 mod refusal;
 mod reservation;
 pub mod section;
 mod spec;
+mod spent;
+mod terms;
 mod window;
 
-pub use account::{BudgetState, Crossing};
 pub use amount::{Amount, Limit, Need, Unit};
-pub use book::{Book, Budget};
+pub use book::{Book, Budget, Standing, Watched, watch};
+pub use counted::{Counted, Spender};
+pub use counters::{BudgetState, Crossing, Shadowed};
+pub use recount::{Drift, Recount, Suspects};
 pub use refusal::Refusal;
 pub use reservation::{Reservation, Settled, reserve};
 pub use spec::{BudgetFault, BudgetSpec, Scope};
-pub use window::{Window, window};
+pub use terms::{Terms, UnpricedRule, terms};
+pub use window::{Period, Window, window};

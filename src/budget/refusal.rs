@@ -2,8 +2,11 @@
 
 use std::fmt;
 
-use super::account::Account;
 use super::amount::{Amount, Need, Unit};
+use super::counted::Member;
+use super::counters::Counters;
+use super::section::WhenSpent;
+use super::window::Period;
 use crate::base::clock::Timestamp;
 
 /// Why a budget does not admit a request. The caller's to solve; trying again helps after `resets_at`.
@@ -11,7 +14,7 @@ use crate::base::clock::Timestamp;
 pub struct Refusal {
     /// The budget's id, e.g. `team:search/month-usd`.
     pub budget: String,
-    /// Whose budget, e.g. `team search`.
+    /// Whose spending, e.g. `team search` or `user alice of team search`.
     pub scope: String,
     /// What it counts.
     pub unit: Unit,
@@ -21,51 +24,57 @@ pub struct Refusal {
     pub reserved: Amount,
     /// The limit.
     pub limit: Amount,
+    /// What a request could still reserve; below zero when overspent.
+    pub left: Amount,
     /// What the request needed.
     pub need: Amount,
-    /// When the budget starts again; never if `None`.
+    /// What the budget does when it is spent: near the limit a request that is clamped to `left` fits.
+    pub when_spent: WhenSpent,
+    /// When the budget starts again, or enough of a rolling one will have aged out; never if `None`.
     pub resets_at: Option<Timestamp>,
-    /// The window's name: day, week, month, total.
-    window: &'static str,
+    period: Period,
     /// Where in the config the limit stands.
     setting: String,
 }
 
 impl Refusal {
-    pub(super) fn new(account: &Account, need: Need) -> Self {
-        let state = account.state(account.window());
-        let spec = &account.spec;
+    pub(super) fn new(counters: &Counters, member: &Member, need: Need) -> Self {
+        let state = counters.state();
+        let spec = &counters.spec;
         Self {
             budget: spec.id.clone(),
-            scope: spec.scope.to_string(),
+            scope: spec.counted.describe(member),
             unit: spec.limit.unit(),
             spent: state.spent,
             reserved: state.reserved,
             limit: state.limit,
-            need: account.amount(account.count(need)),
-            resets_at: state.window.end,
-            window: spec.every.as_str(),
-            setting: format!("{}: limit_{}", spec.scope.setting(), spec.limit.unit().as_str()),
+            left: state.left,
+            need: counters.amount(counters.count(need)),
+            when_spent: spec.when_spent,
+            resets_at: counters.resets_at(need),
+            period: spec.period,
+            setting: format!("{}: limit_{}", spec.counted.scope.setting(), spec.limit.unit().as_str()),
         }
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scope, window, limit, spent, reserved, need, setting, .. } = self;
+        let Self { scope, period, limit, spent, reserved, need, setting, .. } = self;
         let is_spent = spent.count >= limit.count;
         let state = if is_spent { "is spent" } else { "has too little left for this request" };
         write!(
             f,
-            "The {window} budget of {scope} {state}: of {limit}, {spent} are spent and {reserved} are reserved \
+            "The {period} budget of {scope} {state}: of {limit}, {spent} are spent and {reserved} are reserved \
              by requests under way; this request may need {need}."
         )?;
-        if !is_spent {
+        if !is_spent && self.unit != Unit::Requests {
             write!(f, " A lower cap on its output (`max_tokens`) needs less.")?;
         }
-        match self.resets_at {
-            Some(at) => write!(f, " It starts again at {}.", rfc3339(at))?,
-            None => write!(f, " It does not start again by itself.")?,
+        match (self.resets_at.map(rfc3339), period) {
+            (Some(at), Period::Rolling(_)) => write!(f, " What was spent ages out of it, next at {at}.")?,
+            (Some(at), _) => write!(f, " It starts again at {at}.")?,
+            (None, _) => write!(f, " It does not start again by itself.")?,
         }
         write!(f, " Its limit is set at `{setting}` in the gateway's config.")
     }

@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use super::account::{Account, Crossing, Hold};
+use super::accounts::Account;
 use super::amount::Need;
-use super::book::{Budget, Guard};
+use super::book::Budget;
+use super::counted::Spender;
+use super::counters::{Counters, Crossing, Hold, Shadowed};
+use super::lock::Guard;
 use super::refusal::Refusal;
+use super::section::WhenSpent;
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 
@@ -14,7 +18,15 @@ use crate::base::money::NanoUsd;
 #[must_use = "dropping a reservation releases it"]
 pub struct Reservation {
     /// In the order in which they are locked, each once.
-    holds: Vec<(Arc<Budget>, Hold)>,
+    held: Vec<Held>,
+    charged_at: Timestamp,
+    need: Need,
+}
+
+#[derive(Debug)]
+struct Held {
+    account: Arc<Account>,
+    hold: Hold,
 }
 
 /// What settling showed.
@@ -22,63 +34,114 @@ pub struct Reservation {
 pub struct Settled {
     /// Warn thresholds that this request passed.
     pub crossings: Vec<Crossing>,
+    /// Shadow budgets that would have refused or cut it.
+    pub shadowed: Vec<Shadowed>,
     /// What the tightest USD budget has left; not below zero. `None` without USD budgets.
     pub remaining: Option<NanoUsd>,
 }
 
-/// Reserves `need` in all budgets, or in none.
+/// Reserves `need` in all budgets that count the request, or in none.
 ///
-/// All of them are locked while it decides, in one order for all requests. So no other request ever sees
-/// a half-made reservation, and nobody is refused because of one that is about to be taken back.
+/// All of their accounts are locked while it decides, in one order for all requests. So no other request ever
+/// sees a half-made reservation, and nobody is refused because of one that is about to be taken back. All
+/// are charged at one instant: `now`, or the latest start of their windows if a clock went back.
 ///
 /// # Errors
-/// When a budget that refuses has no room: the first in the order of opening.
-pub fn reserve(budgets: &[Arc<Budget>], need: Need, now: Timestamp) -> Result<Reservation, Box<Refusal>> {
-    let mut ordered: Vec<&Arc<Budget>> = budgets.iter().collect();
-    ordered.sort_unstable_by_key(|budget| budget.order);
-    // the same budget twice would wait for its own lock
-    ordered.dedup_by_key(|budget| budget.order);
-    let mut accounts: Vec<Guard<'_, Account>> = ordered.iter().map(|budget| budget.lock()).collect();
-    for account in &mut accounts {
-        account.roll(now);
+/// When a budget that refuses has no room: one that cannot be clamped to if there is one, else the first in
+/// the order of opening.
+pub fn reserve(
+    budgets: &[Arc<Budget>],
+    spender: &Spender<'_>,
+    need: Need,
+    now: Timestamp,
+) -> Result<Reservation, Box<Refusal>> {
+    let mut held = Vec::with_capacity(budgets.len());
+    loop {
+        let accounts = budgets.iter().filter_map(|budget| budget.account_of(spender, now));
+        held.extend(accounts.map(|account| Held { account, hold: Hold::default() }));
+        held.sort_unstable_by_key(|held: &Held| held.account.order);
+        // the same account twice would wait for its own lock
+        held.dedup_by_key(|held| held.account.order);
+        if let Some(charged_at) = hold(&mut held, need, now)? {
+            return Ok(Reservation { held, charged_at, need });
+        }
+        held.clear();
     }
-    if let Some(full) = accounts.iter().find(|account| !account.admits(need)) {
-        return Err(Box::new(Refusal::new(full, need)));
+}
+
+/// `None` when an account was let go since it was looked up.
+fn hold(held: &mut [Held], need: Need, now: Timestamp) -> Result<Option<Timestamp>, Box<Refusal>> {
+    let mut locked: Vec<_> = held.iter_mut().map(Held::lock).collect();
+    if locked.iter().any(|(counters, ..)| counters.is_gone) {
+        return Ok(None);
     }
-    let held = accounts.iter_mut().zip(&ordered);
-    let holds = held.map(|(account, budget)| (Arc::clone(budget), account.reserve(need))).collect();
-    Ok(Reservation { holds })
+    let charged_at = locked.iter().fold(now, |at, (counters, ..)| at.max(counters.earliest()));
+    for (counters, ..) in &mut locked {
+        counters.roll(charged_at);
+    }
+    let refusing = locked.iter().filter(|(counters, ..)| counters.refuses(need));
+    // false comes first
+    if let Some((full, _, account)) =
+        refusing.min_by_key(|(counters, ..)| counters.spec.when_spent == WhenSpent::Clamp)
+    {
+        return Err(Box::new(Refusal::new(full, &account.member, need)));
+    }
+    for (counters, hold, _) in &mut locked {
+        **hold = counters.reserve(need);
+    }
+    Ok(Some(charged_at))
 }
 
 impl Reservation {
+    /// The instant at which it is charged, whenever it settles: what the ledger's sum of a window goes by.
+    #[must_use]
+    pub const fn charged_at(&self) -> Timestamp {
+        self.charged_at
+    }
+
+    /// All that is held.
+    #[must_use]
+    pub const fn held(&self) -> Need {
+        self.need
+    }
+
     /// Holds `more` in all budgets, or in none. A budget whose window ended since the admission does not
     /// object: the request is charged to the window that admitted it.
     ///
     /// # Errors
     /// When a budget that refuses has no room; what was held stays held.
     pub fn top_up(&mut self, more: Need) -> Result<(), Box<Refusal>> {
-        let (budgets, mut holds): (Vec<_>, Vec<_>) =
-            self.holds.iter_mut().map(|(budget, hold)| (&*budget, hold)).unzip();
-        let mut accounts: Vec<Guard<'_, Account>> = budgets.iter().map(|budget| budget.lock()).collect();
-        let objects = |(account, hold): &(&Guard<'_, Account>, &&mut Hold)| {
-            account.is_current(***hold) && !account.admits(more)
+        let mut locked: Vec<_> = self.held.iter_mut().map(Held::lock).collect();
+        let objects = |(counters, hold, _): &&(Guard<'_, Counters>, &mut Hold, &Account)| {
+            counters.refuses_more(**hold, more)
         };
-        if let Some((full, _)) = accounts.iter().zip(&holds).find(objects) {
-            return Err(Box::new(Refusal::new(full, more)));
+        if let Some((full, _, account)) = locked.iter().find(objects) {
+            return Err(Box::new(Refusal::new(full, &account.member, more)));
         }
-        for (account, hold) in accounts.iter_mut().zip(&mut holds) {
-            account.top_up(hold, more);
+        for (counters, hold, _) in &mut locked {
+            counters.top_up(hold, more);
         }
+        self.need = self.need.plus(more);
         Ok(())
+    }
+
+    /// Gives back what is held above `need`; never raises.
+    pub fn lower_to(&mut self, need: Need) {
+        self.need = self.need.min(need);
+        for Held { account, hold } in &mut self.held {
+            account.lock().lower(hold, self.need);
+        }
     }
 
     /// Charges what was really used, be it more or less than was held, and closes the reservation.
     pub fn settle(mut self, actual: Need) -> Settled {
         let mut settled = Settled::default();
-        for (budget, hold) in std::mem::take(&mut self.holds) {
-            let mut account = budget.lock();
-            account.settle(hold, actual, &mut settled.crossings);
-            settled.remaining = tightest(settled.remaining, account.left_usd());
+        for Held { account, hold } in std::mem::take(&mut self.held) {
+            let mut counters = account.lock();
+            counters.settle(hold, self.charged_at, actual);
+            counters.crossings(&account.member, &mut settled.crossings);
+            settled.shadowed.extend(counters.shadowed(hold, &account.member, actual));
+            settled.remaining = tightest(settled.remaining, counters.left_usd());
         }
         settled
     }
@@ -86,27 +149,34 @@ impl Reservation {
     /// What the tightest USD budget has left besides this reservation; not below zero.
     #[must_use]
     pub fn remaining(&self) -> Option<NanoUsd> {
-        self.holds.iter().fold(None, |least, (budget, _)| tightest(least, budget.lock().left_usd()))
+        self.held.iter().fold(None, |least, held| tightest(least, held.account.lock().left_usd()))
     }
 
     /// The budget that is nearest to being spent, if one has reached a warn threshold.
     #[must_use]
     pub fn warning(&self) -> Option<Crossing> {
-        self.holds.iter().filter_map(|(budget, _)| budget.lock().warning()).max_by_key(|c| c.percent)
+        let warning = |held: &Held| held.account.lock().warning(&held.account.member);
+        self.held.iter().filter_map(warning).max_by_key(|crossing| crossing.percent)
     }
 
     /// Whether it holds anything anywhere.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.holds.is_empty()
+        self.held.is_empty()
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        for (budget, hold) in &self.holds {
-            budget.lock().release(*hold);
+        for Held { account, hold } in &self.held {
+            account.lock().release(*hold);
         }
+    }
+}
+
+impl Held {
+    fn lock(&mut self) -> (Guard<'_, Counters>, &mut Hold, &Account) {
+        (self.account.lock(), &mut self.hold, &self.account)
     }
 }
 

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -5,26 +6,29 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 use super::*;
-use crate::base::units::Percent;
 use crate::budget::amount::{Limit, Unit};
 use crate::budget::book::Book;
-use crate::budget::section::{Every, Unpriced, WhenSpent};
+use crate::budget::section::{BudgetSection, Every, WhenSpent};
 use crate::budget::spec::{BudgetSpec, Scope};
 
 const NOON: Timestamp = Timestamp::from_secs(1_700_049_600);
 const TOMORROW: Timestamp = Timestamp::from_secs(1_700_049_600 + 86_400);
 
 fn spec(name: &str, limit: Limit) -> BudgetSpec {
-    BudgetSpec {
-        id: format!("team:{name}/day-{}", limit.unit().as_str()),
-        scope: Scope::Team(name.into()),
-        limit,
-        every: Every::Day,
-        time_zone: TimeZone::UTC,
-        warn_at: vec![Percent(75), Percent(90)],
-        when_spent: WhenSpent::Refuse,
-        unpriced: Unpriced::Refuse,
-    }
+    let section =
+        BudgetSection { limit_tokens: Some(0), every: Some(Every::Day), ..BudgetSection::default() };
+    let id = format!("team:{name}/day-{}", limit.unit().as_str());
+    BudgetSpec { id, limit, ..BudgetSpec::new(Scope::Team(name.into()), &section).unwrap() }
+}
+
+/// Reserves for a caller without any labels.
+fn reserve(budgets: &[Arc<Budget>], need: Need, now: Timestamp) -> Result<Reservation, Box<Refusal>> {
+    super::reserve(budgets, &spender("", ""), need, now)
+}
+
+fn spender<'a>(user: &'a str, run: &'a str) -> Spender<'a> {
+    static NONE: BTreeMap<String, String> = BTreeMap::new();
+    Spender { team: "search", key: "prod", user, run, model: "gpt-4o", tags: &NONE }
 }
 
 fn usd(nanos: i64) -> Limit {
@@ -32,7 +36,7 @@ fn usd(nanos: i64) -> Limit {
 }
 
 fn need(units: i64) -> Need {
-    Need { cost: NanoUsd::new(units), tokens: units.unsigned_abs() }
+    Need { cost: NanoUsd::new(units), tokens: units.unsigned_abs(), requests: 1 }
 }
 
 /// Spent and reserved.
@@ -100,11 +104,12 @@ fn each_budget_counts_its_own_unit() {
     let book = Book::new();
     let (money, tokens) = (book.open(spec("a", usd(100))), book.open(spec("a", Limit::Tokens(10))));
     let budgets = [Arc::clone(&money), Arc::clone(&tokens)];
-    let wanted = Need { cost: NanoUsd::new(50), tokens: 8 };
+    let wanted = Need { cost: NanoUsd::new(50), tokens: 8, requests: 1 };
     let settled = reserve(&budgets, wanted, NOON).unwrap().settle(wanted);
     assert_eq!((counters(&money, NOON), counters(&tokens, NOON)), ((50, 0), (8, 0)));
     assert_eq!(settled.remaining, Some(NanoUsd::new(50)));
-    let refusal = reserve(&budgets, Need { cost: NanoUsd::new(1), tokens: 3 }, NOON).unwrap_err();
+    let refusal =
+        reserve(&budgets, Need { cost: NanoUsd::new(1), tokens: 3, requests: 1 }, NOON).unwrap_err();
     assert_eq!(refusal.unit, Unit::Tokens);
     assert!(refusal.to_string().contains("of 10 tokens, 8 tokens are spent"));
 }

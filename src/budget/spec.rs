@@ -2,37 +2,46 @@
 
 use std::fmt;
 
+use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
 use super::amount::{Limit, Unit};
-use super::section::{BudgetSection, Every, Unpriced, WhenSpent};
+use super::counted::Counted;
+use super::section::{BudgetSection, Every, Per, Unpriced, WeekDay, WhenSpent};
+use super::window::{Period, Window, window};
+use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::units::Percent;
 
-/// One budget of one scope.
+/// One budget of one holder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BudgetSpec {
-    /// Names it across reloads, in errors and metrics: `team:search/month-usd`.
+    /// Names it across reloads, in errors and metrics: `team:search/month-usd`. Budgets that count different
+    /// things have different ids.
     pub id: String,
-    /// Whose spending it counts.
-    pub scope: Scope,
-    /// How much may be spent in a window.
+    /// What it counts.
+    pub counted: Counted,
+    /// How much may be spent in a window, by each account.
     pub limit: Limit,
-    /// The window.
-    pub every: Every,
-    /// Where its days begin.
+    /// How windows follow each other.
+    pub period: Period,
+    /// Where days begin.
     pub time_zone: TimeZone,
     /// Shares of the limit at which to warn, ascending.
     pub warn_at: Vec<Percent>,
     /// What a spent budget does.
     pub when_spent: WhenSpent,
+    /// It only counts and reports.
+    pub shadow: bool,
     /// What it does with a request of unknown price.
     pub unpriced: Unpriced,
 }
 
-/// Whose spending a budget counts.
+/// Who holds a budget: whose list of `budgets` it stands in.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Scope {
+    /// Everyone together.
+    Everything,
     /// All keys of a team.
     Team(String),
     /// One key: its team and its name.
@@ -40,25 +49,30 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The team it belongs to.
-    #[must_use]
-    pub fn team(&self) -> &str {
-        let (Self::Team(team) | Self::Key(team, _)) = self;
-        team
-    }
-
-    /// The name in budget ids: `team:search`, `key:search/prod`.
+    /// The name in budget ids: `everything`, `team:search`, `key:search/prod`.
     #[must_use]
     pub fn id(&self) -> String {
         match self {
+            Self::Everything => "everything".into(),
             Self::Team(team) => format!("team:{team}"),
             Self::Key(team, key) => format!("key:{team}/{key}"),
+        }
+    }
+
+    /// Its kind in one word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Everything => "everything",
+            Self::Team(_) => "team",
+            Self::Key(..) => "key",
         }
     }
 
     /// Where in the config its budgets stand.
     pub(super) fn setting(&self) -> String {
         match self {
+            Self::Everything => "budgets".into(),
             Self::Team(team) => format!("teams.{team}.budgets"),
             Self::Key(team, key) => format!("teams.{team}.keys.{key}.budgets"),
         }
@@ -68,6 +82,7 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Everything => f.write_str("everything"),
             Self::Team(team) => write!(f, "team {team}"),
             Self::Key(team, key) => write!(f, "key {team}/{key}"),
         }
@@ -75,17 +90,18 @@ impl fmt::Display for Scope {
 }
 
 impl BudgetSpec {
-    /// The budgets of one scope, in the order of the config. A second budget of the same window and unit
-    /// gets `#2` in its id; they may differ in limit and in what they do when spent.
+    /// The budgets of one holder, in the order of the config. A second budget that counts the same in
+    /// windows of the same kind gets `#2` in its id; they may differ in limit and in what they do when spent.
     ///
     /// # Errors
     /// At the first section that is not a budget, with its place counted from 0.
     pub fn list(scope: &Scope, sections: &[BudgetSection]) -> Result<Vec<Self>, (usize, BudgetFault)> {
         let mut specs: Vec<Self> = Vec::with_capacity(sections.len());
+        let mut plain_ids: Vec<String> = Vec::with_capacity(sections.len());
         for (place, section) in sections.iter().enumerate() {
             let mut spec = Self::new(scope.clone(), section).map_err(|fault| (place, fault))?;
-            let alike = |s: &&Self| s.every == spec.every && s.limit.unit() == spec.limit.unit();
-            let before = specs.iter().filter(alike).count();
+            let before = plain_ids.iter().filter(|id| **id == spec.id).count();
+            plain_ids.push(spec.id.clone());
             if before > 0 {
                 spec.id = format!("{}#{}", spec.id, before + 1);
             }
@@ -94,55 +110,116 @@ impl BudgetSpec {
         Ok(specs)
     }
 
-    /// One budget of a scope.
+    /// One budget of a holder.
     ///
     /// # Errors
-    /// When the section has no limit, two, or one below zero, or names no time zone.
+    /// When the section has no limit, two, or one below zero, no window or two, or names no time zone.
     pub fn new(scope: Scope, section: &BudgetSection) -> Result<Self, BudgetFault> {
-        let limit = match (section.limit_usd, section.limit_tokens) {
-            (Some(usd), None) if usd.0 < NanoUsd::ZERO => return Err(BudgetFault::Negative),
-            (Some(usd), None) => Limit::Usd(usd.0),
-            (None, Some(tokens)) => Limit::Tokens(tokens),
-            (Some(_), Some(_)) => return Err(BudgetFault::TwoLimits),
-            (None, None) => return Err(BudgetFault::NoLimit),
-        };
+        let counted = Counted::new(scope, section);
+        let (limit, period) = (limit(section)?, period(section)?);
         let zone = section.time_zone.trim();
         let time_zone = TimeZone::get(zone).map_err(|_| BudgetFault::TimeZone { name: zone.into() })?;
         let mut warn_at = section.warn_at.clone();
         warn_at.sort_unstable();
         warn_at.dedup();
         Ok(Self {
-            id: format!("{}/{}-{}", scope.id(), section.every.as_str(), limit.unit().as_str()),
-            scope,
+            id: id(&counted, limit.unit(), period),
+            counted,
             limit,
-            every: section.every,
+            period,
             time_zone,
             warn_at,
             when_spent: section.when_spent,
-            unpriced: section.unpriced,
+            shadow: section.shadow,
+            unpriced: section.unpriced.clone(),
         })
     }
 
-    /// Whether a request of unknown price must be refused: it cannot be held to a limit in USD. A budget
-    /// that only warns refuses nothing.
+    /// Whether it can say no to a request.
     #[must_use]
-    pub fn refuses_unpriced(&self) -> bool {
-        self.limit.unit() == Unit::Usd
-            && self.when_spent == WhenSpent::Refuse
-            && self.unpriced == Unpriced::Refuse
+    pub fn is_held(&self) -> bool {
+        !self.shadow && self.when_spent != WhenSpent::Warn
+    }
+
+    /// The window that `now` is in.
+    #[must_use]
+    pub fn window(&self, now: Timestamp) -> Window {
+        window(self.period, &self.time_zone, now)
+    }
+
+    /// Whether windows of `other` begin elsewhere.
+    pub(super) fn windows_differ(&self, other: &Self) -> bool {
+        self.period != other.period || self.time_zone != other.time_zone
     }
 }
 
-impl Every {
-    /// The word in the config.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "day",
-            Self::Week => "week",
-            Self::Month => "month",
-            Self::Total => "total",
+/// Where windows begin is no part of it: a budget whose reset day moves keeps its name and is counted anew.
+fn id(counted: &Counted, unit: Unit, period: Period) -> String {
+    let period = match period {
+        Period::Rolling(span) => format!("rolling-{}", crate::base::units::Span(span)),
+        fixed => fixed.as_str().into(),
+    };
+    format!("{}/{period}-{}{}", counted.scope.id(), unit.as_str(), counted.suffix())
+}
+
+fn limit(section: &BudgetSection) -> Result<Limit, BudgetFault> {
+    match (section.limit_usd, section.limit_tokens, section.limit_requests) {
+        (Some(usd), None, None) if usd.0 < NanoUsd::ZERO => Err(BudgetFault::Negative),
+        (Some(usd), None, None) => Ok(Limit::Usd(usd.0)),
+        (None, Some(tokens), None) => Ok(Limit::Tokens(tokens)),
+        (None, None, Some(requests)) => Ok(Limit::Requests(requests)),
+        (None, None, None) if section.per == Some(Per::Run) => Ok(Limit::Usd(PER_RUN)),
+        (None, None, None) => Err(BudgetFault::NoLimit),
+        _ => Err(BudgetFault::TwoLimits),
+    }
+}
+
+/// Some hundred calls of a small model, or a few dozen of a large one: more than most runs take, and little
+/// when one runs away.
+const PER_RUN: NanoUsd = NanoUsd::new(500_000_000);
+
+fn period(section: &BudgetSection) -> Result<Period, BudgetFault> {
+    let period = match (section.every, section.rolling) {
+        (Some(Every::Hour), None) => Period::Hour,
+        (Some(Every::Day), None) => Period::Day,
+        (Some(Every::Week), None) => {
+            Period::Week { first_day: weekday(section.first_day.unwrap_or_default()) }
         }
+        (Some(Every::Month), None) => {
+            let day = i8::try_from(section.reset_day.unwrap_or(1)).ok().filter(|day| (1..=31).contains(day));
+            Period::Month { reset_day: day.ok_or(BudgetFault::ResetDay)? }
+        }
+        (Some(Every::Total), None) => Period::Total,
+        (None, Some(span)) if span.0 < SHORTEST_ROLLING || span.0 > LONGEST_ROLLING => {
+            return Err(BudgetFault::Rolling);
+        }
+        (None, Some(span)) => Period::Rolling(span.0),
+        (None, None) if section.per == Some(Per::Run) => Period::Total,
+        (None, None) => return Err(BudgetFault::NoWindow),
+        (Some(_), Some(_)) => return Err(BudgetFault::TwoWindows),
+    };
+    if section.first_day.is_some() && !matches!(period, Period::Week { .. }) {
+        return Err(BudgetFault::FirstDay);
+    }
+    if section.reset_day.is_some() && !matches!(period, Period::Month { .. }) {
+        return Err(BudgetFault::ResetDay);
+    }
+    Ok(period)
+}
+
+/// Buckets of a second; below it is a rate limit.
+const SHORTEST_ROLLING: std::time::Duration = std::time::Duration::from_mins(1);
+const LONGEST_ROLLING: std::time::Duration = std::time::Duration::from_hours(24 * 366);
+
+const fn weekday(day: WeekDay) -> Weekday {
+    match day {
+        WeekDay::Monday => Weekday::Monday,
+        WeekDay::Tuesday => Weekday::Tuesday,
+        WeekDay::Wednesday => Weekday::Wednesday,
+        WeekDay::Thursday => Weekday::Thursday,
+        WeekDay::Friday => Weekday::Friday,
+        WeekDay::Saturday => Weekday::Saturday,
+        WeekDay::Sunday => Weekday::Sunday,
     }
 }
 
@@ -150,14 +227,29 @@ impl Every {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BudgetFault {
     /// No limit.
-    #[error("has no limit: write `limit_usd` or `limit_tokens`")]
+    #[error("has no limit: write `limit_usd`, `limit_tokens` or `limit_requests`")]
     NoLimit,
     /// Two limits.
-    #[error("has both `limit_usd` and `limit_tokens`: make two budgets")]
+    #[error("has two limits: make two budgets, each holds alone")]
     TwoLimits,
     /// A limit below zero.
     #[error("has a `limit_usd` below zero")]
     Negative,
+    /// No window.
+    #[error("has no window: write `every` or `rolling`")]
+    NoWindow,
+    /// Two windows.
+    #[error("has both `every` and `rolling`: make two budgets")]
+    TwoWindows,
+    /// A first day where there is no week.
+    #[error("has a `first_day`, which is for `every: week`")]
+    FirstDay,
+    /// A reset day where there is no month, or in none.
+    #[error("has a `reset_day`, which is for `every: month`, 1 to 31")]
+    ResetDay,
+    /// A rolling window that is too short or too long.
+    #[error("has a `rolling` window that is not between 1m and 366d")]
+    Rolling,
     /// No such time zone.
     #[error("`{name}` is not an IANA time zone such as `Europe/Berlin`")]
     TimeZone {
@@ -167,61 +259,5 @@ pub enum BudgetFault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::units::Usd;
-
-    fn section() -> BudgetSection {
-        BudgetSection {
-            limit_usd: Some(Usd(NanoUsd::from_usd(500))),
-            limit_tokens: None,
-            every: Every::Month,
-            time_zone: "Europe/Berlin".into(),
-            warn_at: vec![Percent(90), Percent(75), Percent(90)],
-            when_spent: WhenSpent::Refuse,
-            unpriced: Unpriced::Refuse,
-        }
-    }
-
-    #[test]
-    fn budgets_are_named_by_scope_window_and_unit() {
-        let tokens = BudgetSection { limit_usd: None, limit_tokens: Some(5), ..section() };
-        let key = Scope::Key("search".into(), "prod".into());
-        let specs = BudgetSpec::list(&key, &[section(), tokens, section()]).unwrap();
-        let ids: Vec<_> = specs.iter().map(|s| s.id.as_str()).collect();
-        assert_eq!(
-            ids,
-            ["key:search/prod/month-usd", "key:search/prod/month-tokens", "key:search/prod/month-usd#2"]
-        );
-        assert_eq!(specs[0].warn_at, [Percent(75), Percent(90)]);
-        assert_eq!(specs[0].scope.to_string(), "key search/prod");
-    }
-
-    #[test]
-    fn what_is_not_a_budget_is_refused_with_its_place() {
-        let cases = [
-            (BudgetSection { limit_usd: None, ..section() }, BudgetFault::NoLimit),
-            (BudgetSection { limit_tokens: Some(1), ..section() }, BudgetFault::TwoLimits),
-            (BudgetSection { limit_usd: Some(Usd(NanoUsd::new(-1))), ..section() }, BudgetFault::Negative),
-            (
-                BudgetSection { time_zone: "Mars/Base".into(), ..section() },
-                BudgetFault::TimeZone { name: "Mars/Base".into() },
-            ),
-        ];
-        for (bad, fault) in cases {
-            let listed = BudgetSpec::list(&Scope::Team("search".into()), &[section(), bad]);
-            assert_eq!(listed, Err((1, fault)));
-        }
-    }
-
-    #[test]
-    fn only_a_refusing_usd_budget_refuses_what_has_no_price() {
-        let refuses = |section: BudgetSection| {
-            BudgetSpec::new(Scope::Team("t".into()), &section).unwrap().refuses_unpriced()
-        };
-        assert!(refuses(section()));
-        assert!(!refuses(BudgetSection { unpriced: Unpriced::Allow, ..section() }));
-        assert!(!refuses(BudgetSection { when_spent: WhenSpent::Warn, ..section() }));
-        assert!(!refuses(BudgetSection { limit_usd: None, limit_tokens: Some(1), ..section() }));
-    }
-}
+#[path = "spec_tests.rs"]
+mod tests;

@@ -1,24 +1,22 @@
 //! `tollgate budgets`: how much of each budget is left. A running gateway knows best, for only it knows what
 //! is reserved; without one the ledger tells what was spent.
 
-use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::budgets_print::as_table;
 use super::out::{self, Exit};
 use super::place::{ConfigArg, load_without_secrets};
+use crate::app::{BudgetRows, MoreAccounts};
 use crate::base::clock::{Clock, Timestamp};
-use crate::budget::{BudgetSpec, Limit, Scope, Unit, window};
+use crate::budget::{BudgetSpec, Scope};
 use crate::config::settings::Settings;
 use crate::ledger::books::Books;
 use crate::ledger::journal::is_in_use;
-use crate::ledger::report;
-use crate::store::ledger::Scope as Spender;
 
 /// How much of each budget is spent, reserved and left
 #[derive(Debug, clap::Args)]
@@ -30,23 +28,6 @@ pub struct BudgetsArgs {
     json: bool,
 }
 
-/// A budget of the config, and how it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Standing {
-    pub(super) spec: BudgetSpec,
-    pub(super) counts: Counts,
-}
-
-/// Counts in the budget's unit: nano-USD or tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) limit: i64,
-    pub(super) spent: i64,
-    /// Held by requests under way; only a running gateway knows.
-    pub(super) reserved: Option<i64>,
-    pub(super) resets_at: Option<Timestamp>,
-}
-
 /// Shows the budgets of a config.
 #[must_use]
 pub fn run(args: &BudgetsArgs) -> Exit {
@@ -54,26 +35,28 @@ pub fn run(args: &BudgetsArgs) -> Exit {
         Ok(loaded) => loaded.settings,
         Err(exit) => return exit,
     };
-    let live = live_counts(&settings);
+    let live = live_rows(&settings);
     let source = if live.is_some() { "gateway" } else { "ledger" };
-    let standings = match standings(&settings, live.unwrap_or_default(), Clock::system().now()) {
-        Ok(standings) => standings,
+    let rows = match rows(&settings, live.unwrap_or_default(), Clock::system().now()) {
+        Ok(rows) => rows,
         Err(message) => {
             out::note(&message);
             return Exit::Failed;
         }
     };
     if args.json {
-        let rows: Vec<Value> = standings.iter().map(Standing::to_json).collect();
-        out::line(&json!({ "source": source, "budgets": rows }).to_string());
+        out::line(&json!({ "source": source, "budgets": rows.budgets, "more": rows.more }).to_string());
         return Exit::Ok;
     }
-    if standings.is_empty() {
+    if rows.budgets.is_empty() {
         out::note(&format!("there is no budget in {}", args.place.config.display()));
         return Exit::No;
     }
     out::note(&told(source, &settings.data_dir));
-    out::line(&as_table(&standings).to_string());
+    out::line(&as_table(&rows.budgets).to_string());
+    for MoreAccounts { id, accounts } in &rows.more {
+        out::note(&format!("{id}: {accounts} more accounts in use, with less spent"));
+    }
     Exit::Ok
 }
 
@@ -90,25 +73,28 @@ fn told(source: &str, data_dir: &Path) -> String {
 }
 
 /// All budgets of a config in its order. What `live` does not know comes from the ledger.
-pub(super) fn standings(
-    settings: &Settings,
-    mut live: HashMap<String, Counts>,
-    now: Timestamp,
-) -> Result<Vec<Standing>, String> {
-    let mut books = Books::open(&settings.data_dir).map_err(|fault| fault.to_string())?;
-    let mut standings = Vec::new();
-    for spec in specs(settings)? {
-        let counts = match live.remove(&spec.id) {
-            Some(counts) => counts,
-            None => recorded(&mut books, &spec, now)?,
-        };
-        standings.push(Standing { spec, counts });
+pub(super) fn rows(settings: &Settings, live: BudgetRows, now: Timestamp) -> Result<BudgetRows, String> {
+    let specs = specs(settings)?;
+    let ids: Vec<String> = specs.iter().map(|spec| spec.id.clone()).collect();
+    let place = |id: &str| ids.iter().position(|known| known == id);
+    let unknown: Vec<_> =
+        specs.into_iter().filter(|spec| !live.budgets.iter().any(|row| row.id == spec.id)).collect();
+    let mut rows = live;
+    if !unknown.is_empty() {
+        let recorded = BudgetRows::on_record(unknown, &settings.data_dir, now).map_err(|f| f.to_string())?;
+        rows.budgets.extend(recorded.budgets);
+        rows.more.extend(recorded.more);
     }
-    Ok(standings)
+    rows.budgets.retain(|row| place(&row.id).is_some());
+    rows.more.retain(|more| place(&more.id).is_some());
+    // stable: rows of one budget stay in their order
+    rows.budgets.sort_by_key(|row| place(&row.id));
+    Ok(rows)
 }
 
 fn specs(settings: &Settings) -> Result<Vec<BudgetSpec>, String> {
-    let mut specs = Vec::new();
+    let everything = BudgetSpec::list(&Scope::Everything, &settings.budgets);
+    let mut specs = everything.map_err(|(_, fault)| format!("a budget of everything {fault}"))?;
     for (team, section) in &settings.teams {
         let of_keys = section
             .keys
@@ -123,30 +109,14 @@ fn specs(settings: &Settings) -> Result<Vec<BudgetSpec>, String> {
     Ok(specs)
 }
 
-/// What the ledger says was spent in the window of `now`.
-fn recorded(books: &mut Books, spec: &BudgetSpec, now: Timestamp) -> Result<Counts, String> {
-    let window = window(spec.every, &spec.time_zone, now);
-    let spender = match &spec.scope {
-        Scope::Team(team) => Spender::Team(team),
-        Scope::Key(team, key) => Spender::Key { team, key },
-    };
-    let spent = report::spent_since(books, spender, window.start).map_err(|fault| fault.to_string())?;
-    let tokens = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    let (limit, spent) = match spec.limit {
-        Limit::Usd(limit) => (limit.as_nanos(), spent.cost.as_nanos()),
-        Limit::Tokens(limit) => (tokens(limit), tokens(spent.tokens)),
-    };
-    Ok(Counts { limit, spent, reserved: None, resets_at: window.end })
-}
-
-/// What the gateway that uses this data directory says, by budget id; `None` if none runs or answers.
-fn live_counts(settings: &Settings) -> Option<HashMap<String, Counts>> {
+/// What the gateway that uses this data directory says; `None` if none runs or answers.
+fn live_rows(settings: &Settings) -> Option<BudgetRows> {
     // whoever listens there without using our data is another gateway
     if !is_in_use(&settings.data_dir).ok()? {
         return None;
     }
     let answer = ask(reachable(&settings.admin.listen)?).ok()?;
-    counts_in(&answer)
+    rows_in(&answer)
 }
 
 /// The admin listener as this machine can reach it.
@@ -176,136 +146,47 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Room for tens of thousands of budgets.
 const LARGEST_ANSWER: u64 = 16 << 20;
 
-fn counts_in(answer: &str) -> Option<HashMap<String, Counts>> {
+fn rows_in(answer: &str) -> Option<BudgetRows> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     head.lines().next().filter(|line| line.contains(" 200"))?;
-    let body: Value = serde_json::from_str(body).ok()?;
-    let row = |row: &Value| {
-        let count = |name: &str| row.get(name).and_then(Value::as_i64);
-        let resets_at = match row.get("resets_at").and_then(Value::as_str) {
-            Some(text) => Some(Timestamp::from_secs(text.parse::<jiff::Timestamp>().ok()?.as_second())),
-            None => None,
-        };
-        let counts = Counts {
-            limit: count("limit")?,
-            spent: count("spent")?,
-            reserved: Some(count("reserved")?),
-            resets_at,
-        };
-        Some((row.get("id")?.as_str()?.to_owned(), counts))
-    };
-    body.get("budgets")?.as_array()?.iter().map(row).collect()
-}
-
-impl Standing {
-    /// What a next request could reserve; below zero when overspent.
-    pub(super) fn left(&self) -> i64 {
-        self.counts.limit.saturating_sub(self.used())
-    }
-
-    /// Spent and reserved, in tenths of a percent of the limit.
-    pub(super) fn used_per_mille(&self) -> i64 {
-        let limit = i128::from(self.counts.limit.max(1));
-        i64::try_from(i128::from(self.used()) * 1_000 / limit).unwrap_or(i64::MAX)
-    }
-
-    /// `ok`, the highest warn threshold that spending has reached, or `spent`.
-    pub(super) fn state(&self) -> String {
-        if self.left() <= 0 {
-            return "spent".into();
-        }
-        self.warned_at().map_or_else(|| "ok".into(), |percent| format!("warned {percent}%"))
-    }
-
-    fn used(&self) -> i64 {
-        self.counts.spent.saturating_add(self.counts.reserved.unwrap_or(0))
-    }
-
-    fn warned_at(&self) -> Option<u8> {
-        let reached = |percent: u8| {
-            i128::from(self.counts.spent) * 100 >= i128::from(self.counts.limit) * i128::from(percent)
-        };
-        self.spec.warn_at.iter().map(|percent| percent.0).filter(|percent| reached(*percent)).max()
-    }
-
-    fn to_json(&self) -> Value {
-        let unit = match self.spec.limit.unit() {
-            Unit::Usd => "nano_usd",
-            Unit::Tokens => "tokens",
-        };
-        let at = |at: Timestamp| jiff::Timestamp::from_second(at.as_secs()).ok().map(|at| at.to_string());
-        json!({
-            "id": self.spec.id,
-            "scope": self.spec.scope.to_string(),
-            "window": self.spec.every.as_str(),
-            "unit": unit,
-            "limit": self.counts.limit,
-            "spent": self.counts.spent,
-            "reserved": self.counts.reserved,
-            "left": self.left(),
-            "used_percent": used_percent(self.used_per_mille()),
-            "resets_at": self.counts.resets_at.and_then(at),
-            "time_zone": self.spec.time_zone.iana_name(),
-            "warned_at_percent": self.warned_at(),
-            "state": self.state(),
-        })
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a share, for programs that show it")]
-fn used_percent(per_mille: i64) -> f64 {
-    per_mille as f64 / 10.0
+    serde_json::from_str(body).ok()
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::base::money::NanoUsd;
-    use crate::base::units::{Percent, Usd};
-    use crate::budget::section::{BudgetSection, Every, Unpriced, WhenSpent};
+    use crate::app::BudgetRow;
+    use crate::budget::section::WhenSpent;
 
-    pub(in crate::cli) fn standing(spent: i64, reserved: Option<i64>) -> Standing {
-        let section = BudgetSection {
-            limit_usd: Some(Usd(NanoUsd::new(1_000))),
-            limit_tokens: None,
-            every: Every::Day,
+    pub(in crate::cli) fn row(spent: i64, reserved: Option<i64>) -> BudgetRow {
+        BudgetRow {
+            id: "team:search/day-usd".into(),
+            scope: "team search".into(),
+            window: "day".into(),
+            unit: "nano_usd".into(),
+            limit: 1_000,
+            spent,
+            reserved,
+            left: 1_000 - spent,
+            used_percent: 49.9,
+            resets_at: Some("2023-11-14T22:13:20Z".into()),
             time_zone: "Europe/Berlin".into(),
-            warn_at: vec![Percent(50), Percent(75)],
+            warned_at_percent: None,
+            state: "ok".into(),
             when_spent: WhenSpent::Refuse,
-            unpriced: Unpriced::Refuse,
-        };
-        let spec = BudgetSpec::new(Scope::Team("search".into()), &section).unwrap();
-        let resets_at = Some(Timestamp::from_secs(1_700_000_000));
-        Standing { spec, counts: Counts { limit: 1_000, spent, reserved, resets_at } }
-    }
-
-    #[test]
-    fn a_state_says_what_the_next_request_meets() {
-        for (spent, reserved, state) in [
-            (0, None, "ok"),
-            (499, Some(0), "ok"),
-            (500, Some(400), "warned 50%"),
-            (999, Some(0), "warned 75%"),
-            (600, Some(400), "spent"),
-            (1_200, None, "spent"),
-        ] {
-            assert_eq!(standing(spent, reserved).state(), state, "{spent} {reserved:?}");
+            shadow: false,
+            would_have_refused: None,
+            would_have_saved: None,
         }
-        assert_eq!(standing(1_200, None).left(), -200);
-        assert_eq!(standing(333, Some(1)).used_per_mille(), 334);
     }
 
     #[test]
-    fn a_gateways_answer_is_read_by_id() {
-        let body = r#"{"budgets":[{"id":"team:search/day-usd","limit":9,"spent":2,"reserved":3,"left":4,
-            "resets_at":"2026-11-21T00:00:00Z"},{"id":"t","limit":1,"spent":0,"reserved":0,"resets_at":null}]}"#;
-        let counts = counts_in(&format!("HTTP/1.0 200 OK\r\na: b\r\n\r\n{body}")).unwrap();
-        let read = counts["team:search/day-usd"];
-        assert_eq!((read.limit, read.spent, read.reserved), (9, 2, Some(3)));
-        assert_eq!(read.resets_at, Some(Timestamp::from_secs(1_795_219_200)));
-        assert_eq!(counts["t"].resets_at, None);
-        assert!(counts_in(&format!("HTTP/1.0 503 no\r\n\r\n{body}")).is_none());
-        assert!(counts_in("garbage").is_none());
+    fn a_gateways_answer_is_read_back() {
+        let rows = BudgetRows { budgets: vec![row(2, Some(3)), row(0, None)], more: Vec::new() };
+        let body = serde_json::to_string(&rows).unwrap();
+        assert_eq!(rows_in(&format!("HTTP/1.0 200 OK\r\na: b\r\n\r\n{body}")), Some(rows));
+        assert!(rows_in(&format!("HTTP/1.0 503 no\r\n\r\n{body}")).is_none());
+        assert!(rows_in("garbage").is_none());
     }
 
     #[test]

@@ -6,7 +6,6 @@ mod config;
 mod script;
 mod stage;
 
-use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use self::script::SCRIPT;
 use self::stage::{Stage, StageFault};
 use super::out::{Exit, line, note};
 use super::{budgets, budgets_print, usage};
+use crate::app::BudgetRows;
 use crate::base::clock::Clock;
 use crate::config::settings::Settings;
 use crate::ledger::report::Dimension;
@@ -126,8 +126,8 @@ const LAST_WORDS: Duration = Duration::from_secs(4);
 fn show_books(settings: &Settings) -> Result<(), DemoFault> {
     let by = vec![Dimension::Team, Dimension::Model];
     let spent = usage::overview(&settings.data_dir, by).map_err(DemoFault::Books)?;
-    let standings = budgets::standings(settings, HashMap::new(), Clock::system().now());
-    let left = budgets_print::as_table(&standings.map_err(DemoFault::Books)?);
+    let rows = budgets::rows(settings, BudgetRows::default(), Clock::system().now());
+    let left = budgets_print::as_table(&rows.map_err(DemoFault::Books)?.budgets);
     line(&format!("\ntollgate usage --by team,model\n{spent}\n\ntollgate budgets\n{left}"));
     Ok(())
 }

@@ -37,6 +37,7 @@ pub fn run(args: &MockArgs) -> Exit {
     let config = MockConfig {
         listen: args.listen,
         served_log: args.log.clone(),
+        sync_log: false,
         seed: args.seed,
         pace: args.pace.0,
         tokens: args.tokens,

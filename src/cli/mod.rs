@@ -14,6 +14,7 @@ pub mod prices;
 mod prices_import;
 mod prices_show;
 pub mod serve;
+pub mod torture;
 pub mod usage;
 mod usage_print;
 
@@ -44,6 +45,7 @@ enum Command {
     Prices(PricesCommand),
     Demo(demo::DemoArgs),
     Mock(mock::MockArgs),
+    Torture(torture::TortureArgs),
     Health(health::HealthArgs),
 }
 
@@ -78,6 +80,7 @@ pub fn run() -> Exit {
         Command::Demo(args) => demo::run(&args),
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Health(args) => health::run(&args),
     }
 }

@@ -116,6 +116,11 @@ impl Page {
                     words.iter().map(|word| format!("`{}`: {}", word.word, word.about)).collect();
                 words.join("<br>")
             }
+            Kind::WordOr(words, fields) => {
+                let words = words.iter().map(|word| format!("`{}`: {}", word.word, word.about));
+                let fields = fields.iter().map(|f| format!("`{{ {}: ... }}`: {}", f.name, f.about));
+                words.chain(fields).collect::<Vec<_>>().join("<br>")
+            }
             Kind::Switch => "`true`, `false`".into(),
             Kind::Integer { least: 0, .. } => "whole number".into(),
             Kind::Integer { least, .. } => format!("whole number from {least}"),

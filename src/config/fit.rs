@@ -44,7 +44,9 @@ impl Fitter<'_> {
                 _ => self.wrong_kind(node.spot, form, "a list"),
             },
             Value::Map(entries) => match &form.kind {
-                Kind::Section(fields) => Some(self.section(node.spot, entries, fields)),
+                Kind::Section(fields) | Kind::WordOr(_, fields) => {
+                    Some(self.section(node.spot, entries, fields))
+                }
                 Kind::Named(form) => Some(self.named(entries, form)),
                 _ => self.wrong_kind(node.spot, form, "a map of keys"),
             },
@@ -77,7 +79,9 @@ impl Fitter<'_> {
 
     fn missing_key(&mut self, spot: Spot, field: &Field) {
         let hint = match &field.form.kind {
-            Kind::Word(words) => format!("{} Allowed: {}", field.about, one_of(&all(words))),
+            Kind::Word(words) | Kind::WordOr(words, _) => {
+                format!("{} Allowed: {}", field.about, one_of(&all(words)))
+            }
             _ => field.about.clone(),
         };
         self.path.0.push(Step::Key(field.name.clone()));
@@ -138,7 +142,7 @@ impl Fitter<'_> {
     fn scalar(&mut self, spot: Spot, text: &str, plain: bool, form: &Form) -> Option<Json> {
         let fitted = match &form.kind {
             Kind::Text => Ok(Json::from(text)),
-            Kind::Word(words) => word(text, words),
+            Kind::Word(words) | Kind::WordOr(words, _) => word(text, words),
             Kind::Switch => switch(text, plain),
             Kind::Integer { least, most } => integer(text, plain, *least, *most),
             Kind::Number => number(text, plain),
@@ -266,7 +270,9 @@ fn stand_in(form: &Form) -> Json {
         }
         Kind::Named(_) => Json::Object(Map::new()),
         Kind::List(_) => Json::Array(Vec::new()),
-        Kind::Word(words) => Json::from(words.first().map_or("", |word| word.word.as_str())),
+        Kind::Word(words) | Kind::WordOr(words, _) => {
+            Json::from(words.first().map_or("", |word| word.word.as_str()))
+        }
         Kind::Switch => Json::Bool(false),
         Kind::Integer { least, .. } => Json::from(*least),
         Kind::Number => Json::from(0.0),
@@ -279,7 +285,7 @@ fn noun(form: &Form) -> &'static str {
     match &form.kind {
         Kind::Section(_) | Kind::Named(_) => "a map of keys",
         Kind::List(_) => "a list",
-        Kind::Word(_) => "a word",
+        Kind::Word(_) | Kind::WordOr(..) => "a word",
         Kind::Switch => "true or false",
         Kind::Integer { .. } => "a whole number",
         Kind::Number => "a number",

@@ -7,6 +7,7 @@ use serde_json::Value as Json;
 use super::settings::Settings;
 use crate::base::secret::{REFERRING_FORMAT, SECRET_FORMAT};
 use crate::base::units::{Percent, Size, Span, Usd, UsdPerMillion, Written};
+use crate::budget::section::Per;
 
 /// The form of one value.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(super) enum Kind {
     List(Box<Form>),
     /// One of a few words.
     Word(Vec<Word>),
+    /// One of a few words, or a section.
+    WordOr(Vec<Word>, Vec<Field>),
     /// `true` or `false`.
     Switch,
     /// A whole number.
@@ -82,12 +85,13 @@ impl Format {
 }
 
 /// Every format that a config value may have.
-pub(super) const FORMATS: [Format; 5] = [
+pub(super) const FORMATS: [Format; 6] = [
     format::<Span>("a duration", r"^[0-9][0-9_]*(ms|s|m|h|d)$"),
     format::<Size>("a size", r"^[0-9][0-9_]*(B|KiB|MiB|GiB)?$"),
     format::<Percent>("a share", r"^([1-9][0-9]?|100)%$"),
     format::<Usd>("an amount in USD", DECIMAL),
     format::<UsdPerMillion>("a rate in USD per million", DECIMAL),
+    format::<Per>("what has an account of its own", r"^(user|model|run|tag:.+)$"),
 ];
 
 const DECIMAL: &str = r"^[0-9_]*\.?[0-9_]*([eE][+-]?[0-9]+)?$";
@@ -124,7 +128,7 @@ fn form(schema: &Json, root: &Json) -> Form {
 
 fn kind(schema: &Json, types: &[&str], root: &Json) -> Kind {
     if let Some(words) = schema.get("oneOf").and_then(Json::as_array) {
-        return Kind::Word(words.iter().map(word).collect());
+        return word_or_section(words, root);
     }
     let format = schema.get("format").and_then(Json::as_str);
     if let Some(format) = FORMATS.iter().find(|known| Some(known.name) == format) {
@@ -153,6 +157,24 @@ fn kind(schema: &Json, types: &[&str], root: &Json) -> Kind {
             Kind::Text
         }
     }
+}
+
+/// An enum of words, of which one may carry a section in place of the word.
+fn word_or_section(choices: &[Json], root: &Json) -> Kind {
+    let (words, sections): (Vec<_>, Vec<_>) = choices.iter().partition(|c| c.get("const").is_some());
+    let words = words.into_iter().map(word).collect();
+    let fields: Vec<Field> = sections
+        .into_iter()
+        .flat_map(|section| {
+            let properties = section["properties"].as_object().expect(KNOWN_SHAPES);
+            let described = |(name, field): (&String, &Json)| Field {
+                about: about(section),
+                ..field_of(name, field, section, root)
+            };
+            properties.iter().map(described).collect::<Vec<_>>()
+        })
+        .collect();
+    if fields.is_empty() { Kind::Word(words) } else { Kind::WordOr(words, fields) }
 }
 
 fn field_of(name: &str, field: &Json, section: &Json, root: &Json) -> Field {
@@ -220,7 +242,7 @@ mod tests {
                     }
                 }
                 Kind::Named(form) | Kind::List(form) => visit(path, form),
-                Kind::Word(words) => {
+                Kind::Word(words) | Kind::WordOr(words, _) => {
                     assert!(
                         words.iter().all(|word| !word.about.is_empty()),
                         "{path}: a word without meaning"

@@ -71,6 +71,10 @@ fn settings(text: &str, secrets: &Secrets<'_>, report: &mut Report) -> Option<(S
     check::check(&settings, &root, report);
     let mut hasher = blake3::Hasher::new();
     hasher.update(fitted.secrets.as_bytes()).update(text.as_bytes());
+    if let Some(file) = settings.price_catalogue.as_ref().and_then(|path| File::open(path).ok()) {
+        // prices are in force with the config; whoever builds from it reports a file that cannot be read
+        let _ = hasher.update_reader(file);
+    }
     let fingerprint = hasher.finalize().to_hex()[..16].to_owned();
     Some((settings, fingerprint))
 }

@@ -257,11 +257,22 @@ fn the_fingerprint_follows_the_file_and_its_secrets() {
     assert_eq!(first, fingerprint(text, "one"));
     assert_ne!(first, fingerprint(text, "two"));
     assert_ne!(first, fingerprint(&format!("{text}# more\n"), "one"));
+    let with_prices = format!("{text}price_catalogue: prices.json\n");
+    let shipped = std::fs::read_to_string(repo_file("config/prices.json")).unwrap();
+    let of_prices = |prices: &str| {
+        std::fs::write(folder.path().join("prices.json"), prices).unwrap();
+        fingerprint(&with_prices, "one")
+    };
+    assert_ne!(
+        of_prices(&shipped),
+        of_prices(&(shipped.clone() + "\n")),
+        "the catalogue it names belongs to it"
+    );
 }
 
 #[test]
-fn a_missing_word_comes_with_the_words_there_are() {
+fn a_budget_without_a_window_is_told_of_those_there_are() {
     let text = format!("{SMALL}teams: {{ t: {{ budgets: [{{ limit_usd: 5 }}] }} }}\n");
-    let expected = "The window after which it starts again. Allowed: `day`, `week`, `month` and `total`";
+    let expected = "add `every: month`, or hour, day, week or total; or `rolling: 24h`";
     assert_eq!(hints(&text), [expected]);
 }

@@ -12,7 +12,7 @@ use crate::budget::section::BudgetSection;
 use crate::cache::section::{CacheRule, CacheSection};
 use crate::identity::section::KeyProof;
 use crate::ledger::section::LedgerSection;
-use crate::limits::section::LimitsSection;
+use crate::limits::section::{LimitsSection, ModelLimitSection};
 use crate::pricing::section::PriceSection;
 use crate::routing::section::RouteSection;
 use crate::signals::section::{LogSection, TelemetrySection};
@@ -54,6 +54,12 @@ pub struct Settings {
     /// Who may ask, by team name.
     #[serde(default)]
     pub teams: IndexMap<String, TeamSection>,
+    /// Limits on models, whoever asks.
+    #[serde(default)]
+    pub limits: Vec<ModelLimitSection>,
+    /// Spending limits of everyone together, besides those of teams and keys.
+    #[serde(default)]
+    pub budgets: Vec<BudgetSection>,
     /// Overrides of the shipped price catalogue, by model name.
     #[serde(default)]
     pub prices: IndexMap<String, PriceSection>,

@@ -24,7 +24,8 @@ pub struct Reading {
     /// `usage` has the input but only an opening count of the output (Anthropic `message_start`): when the
     /// stream ends here, the output must be estimated.
     pub usage_is_opening: bool,
-    /// A count was not an integer from 0 to 10^9; it, or the whole usage, was ignored.
+    /// A count was not an integer from 0 to 10^9, and it, or the whole usage, was ignored; or parts were larger
+    /// than their total, and were cut down to it.
     pub usage_invalid: bool,
     /// The model that the answer names.
     pub model: Option<String>,

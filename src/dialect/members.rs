@@ -1,5 +1,5 @@
 //! The members of a JSON object that requests are read by, as raw text in place. One pass; unknown
-//! members are skipped without being kept; of duplicates the last wins, as in Python, Node and Go.
+//! members are skipped without being kept; of duplicates the last wins, and it is noted that there are some.
 
 use std::fmt;
 use std::ops::Range;
@@ -17,6 +17,8 @@ macro_rules! fields {
             $(pub(super) $name: Option<&'a RawValue>,)*
             /// Whether the object has no members at all.
             pub(super) is_empty: bool,
+            /// A member of [`DECISIVE`] that stands twice, or in other letters that some parsers take for it.
+            pub(super) ambiguous: Option<&'static str>,
         }
 
         impl<'a> Fields<'a> {
@@ -30,10 +32,41 @@ macro_rules! fields {
 
 fields! {
     model, stream, stream_options, include_usage, max_tokens, max_completion_tokens, max_output_tokens,
-    n, best_of, prompt, user, safety_identifier, metadata, user_id, background, service_tier, temperature,
+    n, best_of, prompt, speed, user, safety_identifier, metadata, user_id, background, service_tier, temperature,
     top_p, top_k, frequency_penalty, presence_penalty, seed, stop, stop_sequences, reasoning_effort,
     reasoning, effort,
 }
+
+/// What decides which model works, and how much. Parsers differ on which of two counts, and those of Go take
+/// `MODEL` for `model`: an upstream must not read another request than the one that was admitted (FAULTS B8).
+const DECISIVE: [&str; 11] = [
+    "model",
+    "stream",
+    "max_tokens",
+    "max_completion_tokens",
+    "max_output_tokens",
+    "n",
+    "best_of",
+    "prompt",
+    "background",
+    "service_tier",
+    "speed",
+];
+
+/// The decisive member that a parser without regard to case takes `key` for. The long s and the sign for
+/// kelvin fold to ASCII letters, too.
+fn decisive(key: &[u8]) -> Option<&'static str> {
+    let key = std::str::from_utf8(key).ok().filter(|key| key.len() <= LONGEST_DECISIVE)?;
+    let folded = |name: &str| {
+        let upper = name.chars().flat_map(char::to_uppercase);
+        upper.flat_map(char::to_lowercase).collect::<String>()
+    };
+    let key = folded(key);
+    DECISIVE.into_iter().find(|name| key == *name)
+}
+
+/// Of the longest name, with every letter in three bytes.
+const LONGEST_DECISIVE: usize = 63;
 
 impl<'a> Fields<'a> {
     /// Reads one JSON object, with nothing behind it. A byte order mark before it is passed over.
@@ -133,6 +166,10 @@ impl<'f, 'a> Visitor<'_> for SlotOf<'f, 'a> {
     }
 
     fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
+        let is_first = self.0.slot(key).is_some_and(|slot| slot.is_none());
+        if !is_first && let Some(name) = decisive(key) {
+            self.0.ambiguous = Some(name);
+        }
         Ok(self.0.slot(key))
     }
 }

@@ -236,6 +236,11 @@ pub fn classify(method: &Method, path: &str) -> Endpoint {
     Endpoint { style: endpoint.style, deployment: endpoint.deployment, ..seen }
 }
 
+/// The tails of all known paths, such as `chat/completions/{id}`: for tests that leave none out.
+pub fn known_tails() -> impl Iterator<Item = &'static str> {
+    routes::tails()
+}
+
 fn classify_spelling(method: &Method, path: &str) -> Endpoint {
     let segments = segments(path);
     let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_ref()).collect();

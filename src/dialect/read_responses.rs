@@ -133,6 +133,10 @@ struct Tool<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Item<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
+    #[serde(borrow)]
+    action: Loose<Action<'a>>,
     #[serde(borrow)]
     name: Text<'a>,
     #[serde(borrow)]
@@ -143,6 +147,13 @@ struct Item<'a> {
     content: Loose<Vec<Part<'a>>>,
     #[serde(borrow)]
     summary: Loose<Vec<Part<'a>>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Action<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Text<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -169,6 +180,18 @@ impl Response<'_> {
             facts.error(error);
         }
         self.note_usage(facts);
+        if last && self.tool_usage.0.as_ref().is_none_or(|tools| tools.web_search.0.is_none()) {
+            self.count_searches(facts);
+        }
+    }
+
+    /// Where no tool tells its use, each call of it is an item of the output.
+    fn count_searches(&self, facts: &mut Facts) {
+        let items = self.output.all().iter().filter_map(|item| item.0.as_ref());
+        let searches = items.filter(|item| item.is_search()).count() as u64;
+        if let Some(usage) = facts.reading.usage.filter(|usage| searches > usage.web_searches) {
+            facts.usage(Some(Usage { web_searches: searches, ..usage }), false);
+        }
     }
 
     fn note_usage(&self, facts: &mut Facts) {
@@ -200,6 +223,12 @@ impl Response<'_> {
 }
 
 impl Item<'_> {
+    /// Whether it is a search that is billed: opening a page that was found, and looking in it, is not.
+    fn is_search(&self) -> bool {
+        let action = self.action.0.as_ref().and_then(|action| action.kind.some());
+        &*self.kind.0 == "web_search_call" && action.is_none_or(|action| action == "search")
+    }
+
     fn note(&self, facts: &mut Facts) {
         facts.output(&self.name.0);
         facts.output(&self.arguments.0);

@@ -34,6 +34,8 @@ pub struct RequestFacts {
     pub background: bool,
     /// Service tier asked for.
     pub service_tier: Option<String>,
+    /// Speed asked for (Anthropic).
+    pub speed: Option<String>,
     /// What spans say about sampling.
     pub sampling: Sampling,
 }
@@ -106,7 +108,7 @@ pub struct BadRequest {
 /// Reads the facts of a body.
 ///
 /// # Errors
-/// If the path wants JSON and the body is no JSON object. Where files are taken, and on paths that are
+/// If the path wants JSON and the body is no JSON object, or says twice what decides its cost. Where files are taken, and on paths that are
 /// not known, nothing fails.
 pub fn scan(
     endpoint: &Endpoint,
@@ -123,6 +125,9 @@ pub fn scan(
         return Ok(multipart_facts(body, &boundary));
     }
     match Fields::read(body) {
+        Ok(Fields { ambiguous: Some(name), .. }) if !takes_files(operation) => {
+            Err(BadRequest { message: format!("`{name}` stands in it more than once, or in other letters") })
+        }
         Ok(fields) => Ok(json_facts(operation, &fields, &Outer::new(body))),
         Err(_) if takes_files(operation) => Ok(RequestFacts { choices: 1, ..RequestFacts::default() }),
         Err(fault) => Err(BadRequest { message: format!("not a JSON object: {fault}") }),
@@ -175,6 +180,7 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
         user: user(fields),
         background: fields.background.is_some_and(|raw| raw.get() == "true"),
         service_tier: fields.service_tier.and_then(Fields::text),
+        speed: fields.speed.and_then(Fields::text),
         sampling: sampling(fields),
     }
 }

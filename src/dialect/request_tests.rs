@@ -50,12 +50,36 @@ fn escaped_keys_are_the_keys_they_spell() {
 }
 
 #[test]
-fn of_duplicates_the_last_wins() {
-    let body = r#"{"model":"a","stream":true,"model":"b","stream":false,"max_tokens":5,"max_tokens":null}"#;
+fn of_members_that_decide_nothing_the_last_wins() {
+    let body = r#"{"model":"a","user":"x","stream_options":{"include_usage":true},"user":"y","stream_options":null}"#;
     let facts = chat(body);
-    assert_eq!(facts.model.as_deref(), Some("b"));
-    assert_eq!(&body[facts.model_at.clone().unwrap()], "\"b\"");
-    assert_eq!((facts.stream, facts.output_cap), (false, None));
+    assert_eq!((facts.user.as_deref(), facts.include_usage), (Some("y"), None));
+}
+
+/// FAULTS B8
+#[test]
+fn what_two_parsers_may_read_in_two_ways_is_refused() {
+    for body in [
+        r#"{"model":"a","model":"b"}"#,
+        r#"{"model":"a","model":"a"}"#,
+        r#"{"model":"a","mod\u0065l":"b"}"#,
+        r#"{"model":"a","MODEL":"b"}"#,
+        r#"{"Model":"a"}"#,
+        r#"{"model":"a","max_tokens":5,"max_to\u212aens":5000}"#,
+        r#"{"model":"a","\u017ftream":true}"#,
+        r#"{"max_tokens":5,"model":"a","max_tokens":null}"#,
+        r#"{"n":1,"n":128}"#,
+        r#"{"stream":true,"stream":false}"#,
+        r#"{"service_tier":"flex","service_tier":"priority"}"#,
+        r#"{"speed":"standard","Speed":"fast"}"#,
+    ] {
+        let refused = scan(&endpoint("chat/completions"), None, body.as_bytes()).unwrap_err();
+        assert!(refused.message.contains("more than once"), "{body}: {refused}");
+    }
+    assert!(
+        chat(r#"{"model":"a","metadata":{"model":"b","model":"c"},"mode":1,"models":2}"#).model.is_some()
+    );
+    assert_eq!(chat(r#"{"model":"a","speed":"fast"}"#).speed.as_deref(), Some("fast"));
 }
 
 #[test]

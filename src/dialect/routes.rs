@@ -139,6 +139,11 @@ pub(super) fn find(names: &[&str]) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.fits(names))
 }
 
+/// The tails of all known paths, as the table has them.
+pub(super) fn tails() -> impl Iterator<Item = &'static str> {
+    ROUTES.iter().map(|route| route.pattern)
+}
+
 macro_rules! routes {
     ($($pattern:literal => $methods:expr,)*) => {
         &[$(Route {

@@ -33,7 +33,10 @@ impl Running {
             None => !known || facts.reading.usage_is_opening,
         };
         self.counts = counts.over(&self.counts);
-        facts.usage(self.counts.usage(), opening);
+        let stated = self.counts.usage();
+        let usage = stated.map(parts_within_totals);
+        facts.reading.usage_invalid |= usage != stated;
+        facts.usage(usage, opening);
         if let Some(iterations) = wire.iterations {
             facts.extra(extra(&iterations));
         }
@@ -144,7 +147,7 @@ impl Counts {
         let long = self.written_1h.part();
         let written = self.written.get().unwrap_or_else(|| long + self.written_5m.part());
         let long = long.min(written);
-        Some(parts_within_totals(Usage {
+        Some(Usage {
             input_tokens: self.input.part() + self.read.part() + written,
             cached_input_tokens: self.read.part(),
             cache_write_tokens: written - long,
@@ -153,7 +156,7 @@ impl Counts {
             reasoning_tokens: self.thinking.part(),
             web_searches: self.searches.part(),
             ..Usage::default()
-        }))
+        })
     }
 }
 
@@ -161,5 +164,9 @@ impl Counts {
 /// models. The `message` turns are in them already.
 fn extra(iterations: &[Wire<'_>]) -> Vec<(String, Usage)> {
     let others = iterations.iter().filter(|turn| &*turn.kind.0 != "message");
-    others.filter_map(|turn| Some((turn.model.0.clone().into_owned(), turn.counts().usage()?))).collect()
+    others
+        .filter_map(|turn| {
+            Some((turn.model.0.clone().into_owned(), parts_within_totals(turn.counts().usage()?)))
+        })
+        .collect()
 }

@@ -18,7 +18,11 @@ pub(super) struct Counted {
 pub(super) fn read(json: &str) -> Counted {
     match serde_json::from_str::<Wire>(json) {
         // An array would be read as the fields in their order.
-        Ok(wire) if json.starts_with('{') => Counted { usage: wire.usage(), invalid: wire.is_invalid() },
+        Ok(wire) if json.starts_with('{') => {
+            let stated = wire.usage();
+            let usage = stated.map(parts_within_totals);
+            Counted { usage, invalid: wire.is_invalid() || usage != stated }
+        }
         _ => Counted { usage: None, invalid: true },
     }
 }
@@ -48,6 +52,8 @@ struct Wire {
     cache_creation_input_tokens: Count,
     /// Modal, Databricks, and `svg_usage`.
     reasoning_tokens: Count,
+    /// Perplexity.
+    num_search_queries: Count,
     /// Transcription by duration.
     seconds: Seconds,
 }
@@ -124,9 +130,10 @@ impl Wire {
             output_audio_tokens: made.audio_tokens.part(),
             output_image_tokens: made.image_tokens.part(),
             seconds: self.seconds.0.part(),
+            web_searches: self.num_search_queries.part(),
             ..Usage::default()
         };
-        Some(parts_within_totals(usage))
+        Some(usage)
     }
 
     fn is_invalid(&self) -> bool {
@@ -144,6 +151,7 @@ impl Wire {
             self.cache_read_input_tokens,
             self.cache_creation_input_tokens,
             self.reasoning_tokens,
+            self.num_search_queries,
             self.seconds.0,
             details.cached_tokens,
             details.cache_write_tokens,

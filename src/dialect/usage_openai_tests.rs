@@ -84,7 +84,9 @@ fn parts_are_clamped_to_their_totals() {
     let json = r#"{"prompt_tokens":10,"completion_tokens":5,
         "prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":8,"audio_tokens":11,"image_tokens":11},
         "completion_tokens_details":{"reasoning_tokens":9,"audio_tokens":3,"image_tokens":9}}"#;
-    let read = usage(json);
+    let counted = read(json);
+    assert!(counted.invalid, "and it is told");
+    let read = counted.usage.unwrap();
     assert_eq!((read.cached_input_tokens, read.cache_write_tokens), (8, 2));
     assert_eq!((read.input_audio_tokens, read.input_image_tokens), (10, 0));
     assert_eq!((read.reasoning_tokens, read.output_audio_tokens, read.output_image_tokens), (5, 3, 2));
@@ -129,4 +131,10 @@ fn missing_and_null_counts_are_no_fault() {
     for not_an_object in ["\"12\"", "7", "[1]", "true"] {
         assert!(read(not_an_object).invalid, "{not_an_object}");
     }
+}
+
+#[test]
+fn searches_stand_beside_the_tokens_at_perplexity() {
+    let read = usage(r#"{"prompt_tokens":9,"completion_tokens":5,"num_search_queries":2}"#);
+    assert_eq!((read.total_tokens(), read.web_searches), (14, 2));
 }

@@ -45,23 +45,26 @@ fn requests_left(limiter: &Limiter, now: Tick) -> u64 {
 #[test]
 fn a_minutes_requests_may_come_at_once_and_then_one_at_a_time() {
     let own = [limiter(&limits(3, 0, 0))];
-    let taken: Vec<_> = (0..3).map(|_| admit(&own, 0, at(5)).unwrap()).collect();
-    let hit = admit(&own, 0, at(5)).unwrap_err();
+    let taken: Vec<_> = (0..3).map(|_| admit(&own, TokenAsk::exactly(0), at(5)).unwrap()).collect();
+    let hit = admit(&own, TokenAsk::exactly(0), at(5)).unwrap_err();
     assert_eq!((hit.kind, hit.limit, hit.retry_after), (LimitKind::Requests, 3, Duration::from_secs(20)));
     assert_eq!(
         hit.to_string(),
         "Rate limit of team search reached: 3 requests per minute. Try again in 20 s."
     );
     drop(taken);
-    assert!(admit(&own, 0, later(4, hit.wait)).is_err(), "a request's end gives no request back");
-    assert!(admit(&own, 0, later(5, hit.wait)).is_ok());
-    assert!(admit(&own, 0, later(5, hit.wait)).is_err());
+    assert!(
+        admit(&own, TokenAsk::exactly(0), later(4, hit.wait)).is_err(),
+        "a request's end gives no request back"
+    );
+    assert!(admit(&own, TokenAsk::exactly(0), later(5, hit.wait)).is_ok());
+    assert!(admit(&own, TokenAsk::exactly(0), later(5, hit.wait)).is_err());
 }
 
 #[test]
 fn a_settlement_corrects_the_tokens() {
     let own = [limiter(&limits(0, 100, 0))];
-    let mut admission = admit(&own, 60, at(0)).unwrap();
+    let mut admission = admit(&own, TokenAsk::exactly(60), at(0)).unwrap();
     assert_eq!(tokens_left(&own[0], at(0)), 40);
     admission.settle(10);
     assert_eq!(tokens_left(&own[0], at(0)), 90);
@@ -73,43 +76,46 @@ fn a_settlement_corrects_the_tokens() {
 #[test]
 fn an_answer_longer_than_expected_is_made_good_by_waiting() {
     let own = [limiter(&limits(0, 60, 0))];
-    admit(&own, 10, at(0)).unwrap().settle(90);
+    admit(&own, TokenAsk::exactly(10), at(0)).unwrap().settle(90);
     assert_eq!(tokens_left(&own[0], at(0)), 0);
-    let hit = admit(&own, 1, at(0)).unwrap_err();
+    let hit = admit(&own, TokenAsk::exactly(1), at(0)).unwrap_err();
     assert_eq!((hit.kind, hit.wait), (LimitKind::Tokens, Duration::from_secs(31)));
-    assert!(admit(&own, 1, later(0, hit.wait)).is_ok());
+    assert!(admit(&own, TokenAsk::exactly(1), later(0, hit.wait)).is_ok());
 }
 
 #[test]
 fn a_drop_without_settlement_gives_the_whole_reservation_back() {
     let own = [limiter(&limits(0, 100, 1))];
-    drop(admit(&own, 100, at(0)).unwrap());
+    drop(admit(&own, TokenAsk::exactly(100), at(0)).unwrap());
     assert_eq!((tokens_left(&own[0], at(0)), own[0].in_flight()), (100, 0));
 }
 
 #[test]
 fn more_tokens_than_a_minute_holds_are_never_admitted() {
     let own = [limiter(&limits(1, 100, 0))];
-    let hit = admit(&own, 101, at(0)).unwrap_err();
+    let hit = admit(&own, TokenAsk::exactly(101), at(0)).unwrap_err();
     assert_eq!((hit.kind, hit.satisfiable, hit.limit, hit.need), (LimitKind::Tokens, false, 100, 101));
     assert!(hit.to_string().contains("waiting does not help"));
-    let _taken = admit(&own, 100, at(0)).unwrap();
-    let hit = admit(&own, 101, at(0)).unwrap_err();
+    let _taken = admit(&own, TokenAsk::exactly(100), at(0)).unwrap();
+    let hit = admit(&own, TokenAsk::exactly(101), at(0)).unwrap_err();
     assert!(!hit.satisfiable, "also when another limit would refuse");
 }
 
 #[test]
 fn slots_come_back_however_a_request_ends() {
     let own = [limiter(&limits(0, 0, 2))];
-    let (one, mut two) = (admit(&own, 5, at(0)).unwrap(), admit(&own, 5, at(0)).unwrap());
-    let hit = admit(&own, 5, at(0)).unwrap_err();
+    let (one, mut two) = (
+        admit(&own, TokenAsk::exactly(5), at(0)).unwrap(),
+        admit(&own, TokenAsk::exactly(5), at(0)).unwrap(),
+    );
+    let hit = admit(&own, TokenAsk::exactly(5), at(0)).unwrap_err();
     assert_eq!((hit.kind, hit.limit, hit.retry_after), (LimitKind::Concurrent, 2, Duration::from_secs(1)));
     two.settle(5);
     assert_eq!(own[0].in_flight(), 2, "settled is not ended");
     drop(one);
-    assert!(admit(&own, 5, at(0)).is_ok());
+    assert!(admit(&own, TokenAsk::exactly(5), at(0)).is_ok());
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _held = admit(&own, 5, at(0)).unwrap();
+        let _held = admit(&own, TokenAsk::exactly(5), at(0)).unwrap();
         panic!("the request's task");
     }));
     drop(two);
@@ -120,9 +126,9 @@ fn slots_come_back_however_a_request_ends() {
 fn what_one_limit_refuses_no_other_counts() {
     let (team, key) = (limiter(&limits(10, 100, 10)), limiter(&limits(1, 100, 0)));
     for both in [[Arc::clone(&team), Arc::clone(&key)], [Arc::clone(&key), Arc::clone(&team)]] {
-        let _ = admit(&both, 10, at(0)).map(|mut admission| admission.settle(10));
+        let _ = admit(&both, TokenAsk::exactly(10), at(0)).map(|mut admission| admission.settle(10));
         for _ in 0..50 {
-            assert!(admit(&both, 10, at(0)).is_err());
+            assert!(admit(&both, TokenAsk::exactly(10), at(0)).is_err());
         }
         assert_eq!((requests_left(&team, at(0)), tokens_left(&team, at(0))), (9, 90));
         assert_eq!((team.in_flight(), tokens_left(&key, at(0))), (0, 90));
@@ -134,19 +140,52 @@ fn of_several_limits_the_longest_wait_is_told() {
     let (team, key) = (limiter(&limits(60, 0, 0)), limiter(&limits(2, 600, 0)));
     let both = [team, key];
     for _ in 0..2 {
-        admit(&both, 300, at(0)).unwrap().settle(300);
+        admit(&both, TokenAsk::exactly(300), at(0)).unwrap().settle(300);
     }
     // requests: 30 s; tokens: 50 s
-    let hit = admit(&both, 500, at(0)).unwrap_err();
+    let hit = admit(&both, TokenAsk::exactly(500), at(0)).unwrap_err();
     assert_eq!((hit.kind, hit.retry_after), (LimitKind::Tokens, Duration::from_secs(50)));
-    assert!(admit(&both, 500, later(0, hit.retry_after)).is_ok());
+    assert!(admit(&both, TokenAsk::exactly(500), later(0, hit.retry_after)).is_ok());
+}
+
+#[test]
+fn a_wait_is_rounded_up_to_the_nanosecond_that_helps() {
+    // a seventh of a minute and no whole number of nanoseconds
+    let own = [limiter(&limits(0, 7, 0))];
+    admit(&own, TokenAsk::exactly(7), at(0)).unwrap().settle(7);
+    let hit = admit(&own, TokenAsk::exactly(1), at(0)).unwrap_err();
+    assert_eq!(hit.wait, Duration::from_nanos(8_571_428_572));
+    assert!(admit(&own, TokenAsk::exactly(1), at(8_571_428_571)).is_err());
+    assert!(admit(&own, TokenAsk::exactly(1), at(8_571_428_572)).is_ok());
+}
+
+#[test]
+fn a_hit_says_whose_limit_it_is_and_which() {
+    for (scope, word) in [
+        ("team search", "team"),
+        ("key search/prod", "key"),
+        ("model gpt-4*, o3 for team search", "model"),
+        ("upstream openai", "upstream"),
+        ("upstreams", "other"),
+    ] {
+        let own = [Arc::new(Limiter::new(scope.into(), &limits(0, 10, 0)))];
+        admit(&own, TokenAsk::exactly(10), at(0)).unwrap().settle(10);
+        let hit = admit(&own, TokenAsk::exactly(5), at(0)).unwrap_err();
+        assert_eq!(hit.scope_word(), word);
+        let text = format!(
+            "Rate limit of {scope} reached: 10 tokens per minute, and this request needs 5. Try again in 30 s."
+        );
+        assert_eq!(hit.to_string(), text);
+    }
+    let words = [LimitKind::Requests, LimitKind::Tokens, LimitKind::Concurrent].map(LimitKind::as_str);
+    assert_eq!(words, ["requests_per_minute", "tokens_per_minute", "concurrent"]);
 }
 
 #[test]
 fn clients_are_never_told_to_wait_a_minute() {
     let own = [limiter(&limits(1, 0, 0))];
-    let _taken = admit(&own, 0, at(0)).unwrap();
-    let hit = admit(&own, 0, at(0)).unwrap_err();
+    let _taken = admit(&own, TokenAsk::exactly(0), at(0)).unwrap();
+    let hit = admit(&own, TokenAsk::exactly(0), at(0)).unwrap_err();
     assert_eq!((hit.retry_after.as_secs(), hit.wait.as_secs()), (59, 60));
 }
 
@@ -154,13 +193,13 @@ fn clients_are_never_told_to_wait_a_minute() {
 fn a_reload_keeps_what_was_used() {
     let book = LimiterBook::new();
     let own = [book.open("team search", &limits(10, 100, 1))];
-    let mut admission = admit(&own, 60, at(0)).unwrap();
+    let mut admission = admit(&own, TokenAsk::exactly(60), at(0)).unwrap();
     let reopened = book.open("team search", &limits(10, 100, 1));
     assert!(Arc::ptr_eq(&own[0], &reopened));
     assert_eq!((requests_left(&own[0], at(0)), tokens_left(&own[0], at(0))), (9, 40));
     book.open("team search", &limits(100, 1_000, 2));
     assert_eq!((requests_left(&own[0], at(0)), tokens_left(&own[0], at(0))), (99, 940));
-    assert!(admit(&own, 0, at(0)).is_ok(), "one of two slots is free");
+    assert!(admit(&own, TokenAsk::exactly(0), at(0)).is_ok(), "one of two slots is free");
     book.open("team search", &limits(2, 50, 1));
     assert_eq!((requests_left(&own[0], at(0)), tokens_left(&own[0], at(0))), (0, 0));
     admission.settle(60);
@@ -174,7 +213,7 @@ fn a_reload_keeps_what_was_used() {
 fn the_standing_says_what_is_left_and_when_all_is() {
     let own = [limiter(&limits(60, 600, 0))];
     for _ in 0..3 {
-        admit(&own, 100, at(MINUTE)).unwrap().settle(100);
+        admit(&own, TokenAsk::exactly(100), at(MINUTE)).unwrap().settle(100);
     }
     let standing = own[0].standing(at(MINUTE + SECOND / 2));
     let requests = Meter { limit: 60, remaining: 57, reset: Duration::from_millis(2_500) };
@@ -184,8 +223,8 @@ fn the_standing_says_what_is_left_and_when_all_is() {
 
 #[test]
 fn without_limits_everything_is_admitted() {
-    assert!(admit(&[], u64::MAX, at(0)).is_ok());
-    assert!(admit(&[limiter(&LimitsSection::default())], u64::MAX, at(0)).is_ok());
+    assert!(admit(&[], TokenAsk::exactly(u64::MAX), at(0)).is_ok());
+    assert!(admit(&[limiter(&LimitsSection::default())], TokenAsk::exactly(u64::MAX), at(0)).is_ok());
 }
 
 #[test]
@@ -202,7 +241,10 @@ fn exactly_the_burst_is_admitted_however_many_ask() {
                 both.rotate_left(n % 2);
                 start.wait();
                 for _ in 0..200 {
-                    admitted.fetch_add(u64::from(admit(&both, 1, at(0)).is_ok()), Ordering::Relaxed);
+                    admitted.fetch_add(
+                        u64::from(admit(&both, TokenAsk::exactly(1), at(0)).is_ok()),
+                        Ordering::Relaxed,
+                    );
                 }
             });
         }
@@ -223,12 +265,12 @@ proptest! {
         let (mut now, mut admitted) = (0, Vec::new());
         for gap in gaps {
             now += gap;
-            match admit(&own, 0, at(now)) {
+            match admit(&own, TokenAsk::exactly(0), at(now)) {
                 Ok(_) => admitted.push(now),
                 Err(hit) if gap % 2 == 0 => {
                     let waited = later(now, hit.wait);
-                    prop_assert!(admit(&own, 0, at(waited.as_nanos() - 1)).is_err());
-                    prop_assert!(admit(&own, 0, waited).is_ok());
+                    prop_assert!(admit(&own, TokenAsk::exactly(0), at(waited.as_nanos() - 1)).is_err());
+                    prop_assert!(admit(&own, TokenAsk::exactly(0), waited).is_ok());
                     now = waited.as_nanos();
                     admitted.push(now);
                 }
@@ -252,7 +294,7 @@ proptest! {
         for (gap, percent_wanted, percent_used) in asks {
             now += gap;
             let want = limit * percent_wanted / 100;
-            match admit(&own, want, at(now)) {
+            match admit(&own, TokenAsk::exactly(want), at(now)) {
                 Ok(mut admission) => {
                     let real = want * percent_used / 100;
                     admission.settle(real);
@@ -261,8 +303,8 @@ proptest! {
                 Err(hit) => {
                     prop_assert_eq!(hit.satisfiable, want <= limit);
                     if hit.satisfiable {
-                        prop_assert!(admit(&own, want, at(later(now, hit.wait).as_nanos() - 1)).is_err());
-                        prop_assert!(admit(&own, want, later(now, hit.wait)).is_ok(), "waiting helps");
+                        prop_assert!(admit(&own, TokenAsk::exactly(want), at(later(now, hit.wait).as_nanos() - 1)).is_err());
+                        prop_assert!(admit(&own, TokenAsk::exactly(want), later(now, hit.wait)).is_ok(), "waiting helps");
                         now = later(now, hit.wait).as_nanos();
                     }
                 }

@@ -1,4 +1,4 @@
-//! The limits of one team or key, kept across reloads.
+//! The limits of one team, key, model or upstream, kept across reloads.
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::admission::TokenAsk;
 use super::bucket::Bucket;
 use super::rate::Rate;
 use super::section::LimitsSection;
@@ -29,6 +30,15 @@ pub(super) struct Gauges {
     pub(super) rate: Option<Rate>,
     pub(super) bucket: Option<Bucket>,
     concurrent: Option<NonZeroU32>,
+    /// Counts the buckets there were: tokens go back only into the one that they came from.
+    buckets: u32,
+}
+
+/// Tokens that were taken from a limiter's bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Taken {
+    pub(super) tokens: u64,
+    bucket: u32,
 }
 
 /// Which limit a request ran into.
@@ -46,7 +56,7 @@ pub enum LimitKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.message())]
 pub struct LimitHit {
-    /// Whose limit, e.g. `team search`.
+    /// Whose limit, e.g. `team search` or `upstream openai`.
     pub scope: String,
     /// Which.
     pub kind: LimitKind,
@@ -87,6 +97,11 @@ impl LimiterBook {
         limiters.insert(name.into(), Arc::clone(&limiter));
         limiter
     }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.limiters.lock().unwrap().len()
+    }
 }
 
 impl Limiter {
@@ -102,12 +117,6 @@ impl Limiter {
         };
         limiter.adopt(section);
         limiter
-    }
-
-    /// Whose limits these are.
-    #[must_use]
-    pub fn scope(&self) -> &str {
-        &self.scope
     }
 
     /// Requests in flight.
@@ -137,7 +146,7 @@ impl Limiter {
     }
 
     /// Why this limiter would refuse; the longest wait if for several reasons. Takes nothing.
-    pub(super) fn refuses(&self, gauges: &mut Gauges, tokens: u64, now: Tick) -> Option<LimitHit> {
+    pub(super) fn refuses(&self, gauges: &mut Gauges, ask: TokenAsk, now: Tick) -> Option<LimitHit> {
         let concurrent = gauges.concurrent.filter(|limit| self.in_flight() >= u64::from(limit.get()));
         let concurrent = concurrent
             .map(|limit| self.hit(LimitKind::Concurrent, u64::from(limit.get()), 1, Some(SLOT_WAIT)));
@@ -146,24 +155,55 @@ impl Limiter {
             Some(self.hit(LimitKind::Requests, u64::from(rate.limit().get()), 1, Some(wait)))
         });
         let tokens = gauges.bucket.as_mut().and_then(|bucket| {
-            let wait = bucket.wait_for(tokens, now);
+            let needed = ask.needed(bucket.limit());
+            let wait = bucket.wait_for(needed, now);
             let hit = wait != Some(Duration::ZERO);
-            hit.then(|| self.hit(LimitKind::Tokens, bucket.limit(), tokens, wait))
+            hit.then(|| self.hit(LimitKind::Tokens, bucket.limit(), needed, wait))
         });
         [concurrent, requests, tokens].into_iter().flatten().max_by_key(LimitHit::gravity)
     }
 
     /// Takes a request, its tokens and a slot; returns the tokens taken. Ask [`Limiter::refuses`] first.
-    pub(super) fn take(&self, gauges: &mut Gauges, tokens: u64, now: Tick) -> Option<u64> {
+    pub(super) fn take(&self, gauges: &mut Gauges, ask: TokenAsk, now: Tick) -> Option<Taken> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         if let Some(rate) = &mut gauges.rate {
             // `refuses` has just found room at this instant under this lock
             let _ = rate.take(now);
         }
-        gauges.bucket.as_mut().map(|bucket| {
-            bucket.take(tokens);
-            tokens
-        })
+        let bucket = gauges.bucket.as_mut()?;
+        let (there, _) = bucket.standing(now);
+        let tokens = ask.needed(bucket.limit()).max(ask.most.min(there));
+        bucket.take(tokens);
+        Some(Taken { tokens, bucket: gauges.buckets })
+    }
+
+    /// Takes what is missing of `tokens`, whether it is there or not, and tells how long the refill needs to
+    /// make it good.
+    pub(super) fn take_ahead(&self, taken: &mut Taken, tokens: u64, now: Tick) -> Option<Duration> {
+        let mut gauges = self.lock();
+        let is_same = taken.bucket == gauges.buckets;
+        let bucket = gauges.bucket.as_mut().filter(|_| is_same)?;
+        let missing = tokens.saturating_sub(taken.tokens);
+        bucket.take(missing);
+        taken.tokens = tokens;
+        bucket.wait_for(0, now)
+    }
+
+    /// Corrects what was taken to what was used.
+    pub(super) fn correct(&self, taken: Taken, used_tokens: u64) {
+        let mut gauges = self.lock();
+        let is_same = taken.bucket == gauges.buckets;
+        if let Some(bucket) = gauges.bucket.as_mut().filter(|_| is_same) {
+            bucket.give(taken.tokens.saturating_sub(used_tokens));
+            bucket.take(used_tokens.saturating_sub(taken.tokens));
+        }
+    }
+
+    /// Takes a request out of the count of requests.
+    pub(super) fn uncount(&self) {
+        if let Some(rate) = &mut self.lock().rate {
+            rate.give_back();
+        }
     }
 
     /// Gives the slot back.
@@ -175,14 +215,17 @@ impl Limiter {
         let mut gauges = self.lock();
         gauges.concurrent = section.concurrent;
         match (section.requests_per_minute, &mut gauges.rate) {
-            (Some(limit), Some(rate)) if rate.limit() != limit => rate.adopt(limit),
-            (Some(_), Some(_)) => {}
+            (Some(limit), Some(rate)) => rate.adopt(limit),
             (limit, rate) => *rate = limit.map(Rate::new),
         }
+        let gauges = &mut *gauges;
         match (section.tokens_per_minute, &mut gauges.bucket) {
             (Some(limit), Some(bucket)) => bucket.adopt(limit),
-            // full at the beginning of time is full now
-            (limit, bucket) => *bucket = limit.map(|limit| Bucket::full(limit, Tick::default())),
+            (limit, bucket) => {
+                // full at the beginning of time is full now
+                *bucket = limit.map(|limit| Bucket::full(limit, Tick::default()));
+                gauges.buckets = gauges.buckets.wrapping_add(1);
+            }
         }
     }
 
@@ -208,9 +251,24 @@ impl LimitKind {
     }
 }
 
+impl TokenAsk {
+    /// The tokens that must be there under a limit.
+    fn needed(&self, limit: u64) -> u64 {
+        self.firm.max(self.usual.min(limit))
+    }
+}
+
 impl LimitHit {
+    /// The word of the scope in metrics and logs: `team`, `key`, `model`, `upstream`.
+    #[must_use]
+    pub fn scope_word(&self) -> &'static str {
+        let word = self.scope.split(' ').next();
+        ["team", "key", "model", "upstream"].into_iter().find(|known| word == Some(*known)).unwrap_or("other")
+    }
+
     /// Orders hits by how long they bar the way.
-    pub(super) const fn gravity(&self) -> (bool, Duration) {
+    #[must_use]
+    pub const fn gravity(&self) -> (bool, Duration) {
         (!self.satisfiable, self.wait)
     }
 

@@ -3,10 +3,12 @@
 mod admission;
 mod bucket;
 mod limiter;
+mod models;
 mod rate;
 pub mod section;
 mod standing;
 
-pub use admission::{Admission, admit};
+pub use admission::{Admission, TokenAsk, admit};
 pub use limiter::{LimitHit, LimitKind, Limiter, LimiterBook};
+pub use models::ModelLimiter;
 pub use standing::{Meter, Standing, reset_text};

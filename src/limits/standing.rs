@@ -77,6 +77,7 @@ mod tests {
             (59_001_000_000, "59.001s"),
             (60_000_000_000, "1m0s"),
             (360_000_000_000, "6m0s"),
+            (3_600_000_000_000, "1h0m0s"),
             (3_661_500_000_000, "1h1m1.5s"),
         ] {
             assert_eq!(reset_text(Duration::from_nanos(nanos)), text);
@@ -88,6 +89,9 @@ mod tests {
         let meter = |limit, remaining| Some(Meter { limit, remaining, reset: Duration::ZERO });
         let team = Standing { requests: meter(100, 3), tokens: None };
         let key = Standing { requests: meter(10, 9), tokens: meter(5, 5) };
-        assert_eq!(team.tightest(key), Standing { requests: meter(100, 3), tokens: meter(5, 5) });
+        let both = Standing { requests: meter(100, 3), tokens: meter(5, 5) };
+        assert_eq!((team.tightest(key), key.tightest(team)), (both, both));
+        let same = Standing { requests: meter(50, 3), tokens: None };
+        assert_eq!(team.tightest(same).requests, meter(100, 3), "of equals the first");
     }
 }

@@ -49,13 +49,13 @@ impl Answer {
 impl UsageSpelling {
     /// Whether a reader finds the right numbers where usage is mentioned.
     pub(super) const fn is_right(self) -> bool {
-        matches!(self, Self::Faithful | Self::EveryChunk | Self::FinishChunk)
+        matches!(self, Self::Faithful | Self::EveryChunk | Self::FinishChunk | Self::WrongTotal | Self::Twice)
     }
 
     /// `usage` as it is to be written; `None` when the member stays out. `output` names its output count.
     pub(super) fn spell(self, mut usage: Value, output: &str) -> Option<Value> {
         match self {
-            Self::Faithful | Self::EveryChunk | Self::FinishChunk => Some(usage),
+            Self::Faithful | Self::EveryChunk | Self::FinishChunk | Self::Twice => Some(usage),
             Self::Absent => None,
             Self::Null => Some(Value::Null),
             Self::Negative => {
@@ -64,6 +64,22 @@ impl UsageSpelling {
             }
             Self::Huge => {
                 usage[output] = json!(u64::MAX);
+                Some(usage)
+            }
+            Self::Exponent => {
+                usage[output] = json!(1e308);
+                Some(usage)
+            }
+            Self::Missing => {
+                if let Some(members) = usage.as_object_mut() {
+                    members.shift_remove(output);
+                }
+                Some(usage)
+            }
+            Self::WrongTotal => {
+                if let Some(total) = usage.get_mut("total_tokens") {
+                    *total = json!(1);
+                }
                 Some(usage)
             }
             Self::Text => Some(every_number(usage, &|number| Value::String(number.to_string()))),

@@ -107,7 +107,8 @@ impl Ask {
             (None, Some(model)) if !model.is_empty() => model.to_owned(),
             (None, _) => return Err(Refusal::missing("model")),
         };
-        let knobs = Knobs::of(&model).map_err(|fault| Refusal::bad(fault.to_string(), Some("model")))?;
+        let mut knobs = Knobs::of(&model).map_err(|fault| Refusal::bad(fault.to_string(), Some("model")))?;
+        knobs.heed(body).map_err(|fault| Refusal::bad(fault.to_string(), None))?;
         Ok(Self {
             operation,
             model,
@@ -122,6 +123,9 @@ impl Ask {
 
     /// A deterministic id with a provider's prefix.
     pub(super) fn id(&self, prefix: &str) -> String {
+        if let Some(id) = &self.knobs.id {
+            return id.clone();
+        }
         format!("{prefix}{:016x}{:08x}", self.seed, self.seed.rotate_left(29) & 0xFFFF_FFFF)
     }
 

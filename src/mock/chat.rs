@@ -72,7 +72,8 @@ impl StreamUsage {
 
     /// Whether the stream mentions the right numbers.
     pub(super) fn is_reported(self) -> bool {
-        self.spelling.is_right() && (self.asked || self.spelling != UsageSpelling::Faithful)
+        let unasked = matches!(self.spelling, UsageSpelling::EveryChunk | UsageSpelling::FinishChunk);
+        self.spelling.is_right() && (self.asked || unasked)
     }
 }
 
@@ -128,7 +129,10 @@ fn stream(ask: &Ask, plan: &Plan) -> Answer {
     }
     if let Some(usage) = chunks.usage.on_last(&plan.usage) {
         let chunk = with_usage(chunks.chunk(&json!([])), Some(usage));
-        chunks.events.push(Event::data(&chunk, 0));
+        let again = ask.knobs.usage == UsageSpelling::Twice;
+        for _ in 0..if again { 2 } else { 1 } {
+            chunks.events.push(Event::data(&chunk, 0));
+        }
     }
     chunks.events.push(Event::done());
     Answer::stream(ask, chunks.events, plan.usage, chunks.usage.is_reported())

@@ -52,6 +52,10 @@ pub(super) struct Knobs {
     pub(super) no_stream_options: bool,
     /// Call a tool if there is one, whatever the message says.
     pub(super) tool: bool,
+    /// Pay no heed to the request's cap on output.
+    pub(super) ignore_cap: bool,
+    /// The id of the answer, in place of one of its own; may be empty.
+    pub(super) id: Option<String>,
 }
 
 /// An error status, for ever or for the first `times` identical requests.
@@ -88,6 +92,14 @@ pub(super) enum UsageSpelling {
     Text,
     /// Numbers with a fraction.
     Float,
+    /// An output count beyond every integer: `1e308`.
+    Exponent,
+    /// No output count at all.
+    Missing,
+    /// A total of 1, whatever its parts are.
+    WrongTotal,
+    /// The right numbers, on two chunks at the end of a stream.
+    Twice,
     /// Running usage on every chunk, asked for or not (vLLM's `--enable-force-include-usage`).
     EveryChunk,
     /// On the chunk with the finish reason, asked for or not (older llama.cpp).
@@ -140,6 +152,17 @@ impl Knobs {
         Ok(knobs)
     }
 
+    /// Turns the knobs that the text of a request asks for: `[[mock:out=20+cut=500]]`, once, anywhere in the
+    /// body. For gateways that know a few model names only.
+    pub(super) fn heed(&mut self, body: &[u8]) -> Result<(), KnobError> {
+        let Some(parts) = between(body, IN_TEXT, b"]]") else { return Ok(()) };
+        for part in parts.split('+').filter(|part| !part.is_empty()) {
+            let (knob, value) = part.split_once('=').unwrap_or((part, ""));
+            self.turn(knob, value)?;
+        }
+        Ok(())
+    }
+
     fn turn(&mut self, knob: &str, value: &str) -> Result<(), KnobError> {
         let fault = || KnobError::Value { knob: knob.to_owned(), value: value.to_owned() };
         let number = || value.parse::<u64>().map_err(|_| fault());
@@ -172,6 +195,8 @@ impl Knobs {
             "tier" => self.tier = Some(value.to_owned()),
             "no-stream-options" => self.no_stream_options = flag()?,
             "tool" => self.tool = flag()?,
+            "ignore-cap" => self.ignore_cap = flag()?,
+            "id" => self.id = Some(value.to_owned()),
             _ => return Err(KnobError::Unknown(knob.to_owned())),
         }
         Ok(())
@@ -210,11 +235,27 @@ fn spelling(value: &str) -> Option<UsageSpelling> {
         "huge" => UsageSpelling::Huge,
         "string" => UsageSpelling::Text,
         "float" => UsageSpelling::Float,
+        "exponent" => UsageSpelling::Exponent,
+        "missing" => UsageSpelling::Missing,
+        "wrong-total" => UsageSpelling::WrongTotal,
+        "twice" => UsageSpelling::Twice,
         "every-chunk" => UsageSpelling::EveryChunk,
         "finish-chunk" => UsageSpelling::FinishChunk,
         _ => return None,
     })
 }
+
+/// What stands in `body` between `open` and `close`, if it is short text.
+pub(super) fn between<'b>(body: &'b [u8], open: &[u8], close: &[u8]) -> Option<&'b str> {
+    let start = memchr::memmem::find(body, open)? + open.len();
+    let rest = &body[start..body.len().min(start + MAX_IN_TEXT)];
+    std::str::from_utf8(&rest[..memchr::memmem::find(rest, close)?]).ok()
+}
+
+const IN_TEXT: &[u8] = b"[[mock:";
+
+/// More knobs than there are.
+const MAX_IN_TEXT: usize = 512;
 
 /// Bounds the memory of one answer at about 30 MB of stream events.
 const MAX_OUT: u64 = 100_000;
@@ -239,6 +280,16 @@ mod tests {
         let own = Knobs::of("mock-stall=20:30s+usage=huge+gzip+model=o3").unwrap();
         assert_eq!((own.reported.as_str(), own.stall), ("o3", Some((20, Duration::from_secs(30)))));
         assert_eq!((own.usage, own.encoding), (UsageSpelling::Huge, Some(Encoding::Gzip)));
+    }
+
+    #[test]
+    fn knobs_in_the_text_are_heeded_on_top_of_the_names() {
+        let mut knobs = Knobs::of("gpt-4o@out=5").unwrap();
+        knobs.heed(br#"{"content":"hello [[mock:cut=9+usage=twice]] you"}"#).unwrap();
+        assert_eq!((knobs.reported.as_str(), knobs.out), ("gpt-4o", Some(5)));
+        assert_eq!((knobs.cut.unwrap().after, knobs.usage), (9, UsageSpelling::Twice));
+        assert!(knobs.heed(b"[[mock:nonsense]]").is_err());
+        assert_eq!(knobs.heed(b"[[mock:cut=1"), Ok(()));
     }
 
     #[test]

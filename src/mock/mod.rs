@@ -11,6 +11,7 @@ mod embeddings;
 mod encode;
 mod fault;
 mod knobs;
+mod log;
 mod media;
 mod other;
 mod plan;
@@ -22,7 +23,7 @@ mod service;
 mod wire;
 
 pub use served::{End, Served, Totals};
-pub use server::{Mock, MockConfig, MockHandle};
+pub use server::{Mock, MockConfig, MockHandle, Said};
 
 #[cfg(test)]
 mod tests;

@@ -50,7 +50,7 @@ impl Plan {
     pub(super) fn of(ask: &Ask, tokens: Option<u64>) -> Self {
         let mut dice = Dice::new(ask.seed);
         let count = ask.body["n"].as_u64().unwrap_or(1).clamp(1, MAX_CHOICES);
-        let cap = cap(&ask.body);
+        let cap = if ask.knobs.ignore_cap { u64::MAX } else { cap(&ask.body) };
         let reasoning = ask.knobs.reasoning.min(cap);
         let choices: Vec<Choice> =
             (0..count).map(|_| choice(ask, cap - reasoning, tokens, &mut dice)).collect();

@@ -2,8 +2,7 @@
 //! the gateway's ledger against it.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,6 +10,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::base::usage::Usage;
+
+use super::log::{Log, Written};
 
 /// How an answer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -39,6 +40,9 @@ pub struct Served {
     pub reported_model: String,
     /// SHA-256 of the request body, hexadecimal.
     pub body_sha256: String,
+    /// What stands between `[[mark:` and `]]` in the request body; empty without it. Tells whose request this
+    /// is, whatever a gateway does to its headers.
+    pub mark: String,
     /// First 8 hex digits of the SHA-256 of the credential that came; empty without one.
     pub credential: String,
     /// Status of the answer.
@@ -81,7 +85,7 @@ struct Pages {
     /// Number of the first entry still held.
     first: u64,
     held: VecDeque<Served>,
-    log: Option<File>,
+    log: Log,
 }
 
 /// An entry that is still open. Dropping it before it is closed says that the client went away.
@@ -95,31 +99,39 @@ pub(super) struct Entry {
 }
 
 impl Book {
-    /// A book that also writes to `log`, if there is one.
-    pub(super) fn open(log: Option<&Path>) -> io::Result<Self> {
-        let log = log.map(|path| OpenOptions::new().create(true).append(true).open(path)).transpose()?;
+    /// A book that also writes to `log`, if there is one; `synced` to the disk before each first byte.
+    pub(super) fn open(log: Option<&Path>, synced: bool) -> io::Result<Self> {
+        let log = Log::open(log, synced)?;
         Ok(Self { pages: Mutex::new(Pages { first: 0, held: VecDeque::new(), log }) })
     }
 
-    /// Writes the first line of an answer; its `id` is given here.
-    pub(super) fn begin(self: &Arc<Self>, mut served: Served) -> (String, Entry) {
+    /// Writes the first line of an answer; its `id` is given here. No byte may go out before [`Written`] ends.
+    pub(super) fn begin(self: &Arc<Self>, mut served: Served) -> (String, Entry, Written) {
         let mut pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         let number = pages.first + pages.held.len() as u64;
         served.id = format!("req_mock_{number:08}");
-        pages.write(&json!({"event": "begin", "served": served}));
+        let written = pages.log.write(&json!({"event": "begin", "served": served}));
         let id = served.id.clone();
         pages.held.push_back(served);
         if pages.held.len() > MAX_HELD {
             pages.held.pop_front();
             pages.first += 1;
         }
-        (id, Entry { book: Arc::clone(self), number, tokens: 0, bytes: 0, end: End::Open })
+        (id, Entry { book: Arc::clone(self), number, tokens: 0, bytes: 0, end: End::Open }, written)
     }
 
     /// All entries still held, oldest first.
     pub(super) fn served(&self) -> Vec<Served> {
         let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
         pages.held.iter().cloned().collect()
+    }
+
+    /// The entries from the `first`th ever on, as far as they are still held; and how many were ever begun.
+    pub(super) fn served_from(&self, first: u64) -> (Vec<Served>, u64) {
+        let pages = self.pages.lock().unwrap_or_else(PoisonError::into_inner);
+        let skip = usize::try_from(first.saturating_sub(pages.first)).unwrap_or(usize::MAX);
+        let entries = pages.held.iter().skip(skip).cloned().collect();
+        (entries, pages.first + pages.held.len() as u64)
     }
 
     /// Sums by reported model.
@@ -134,15 +146,6 @@ impl Book {
             totals.output_tokens += served.usage.output_tokens;
         }
         by_model
-    }
-}
-
-impl Pages {
-    fn write(&mut self, line: &serde_json::Value) {
-        if let Some(log) = &mut self.log {
-            // a full disk must not look like a fault of the gateway under test
-            let _ = log.write_all(format!("{line}\n").as_bytes());
-        }
     }
 }
 
@@ -168,7 +171,8 @@ impl Drop for Entry {
         (served.tokens_emitted, served.bytes, served.end) = (self.tokens, self.bytes, end);
         let line = json!({"event": "end", "id": served.id, "tokens_emitted": self.tokens,
             "bytes": self.bytes, "end": end});
-        pages.write(&line);
+        // nobody waits for this line: the answer is over
+        let _ = pages.log.write(&line);
     }
 }
 

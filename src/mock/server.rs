@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::served::{Book, Served, Totals};
-use super::service::Service;
+use super::service::{self, Service};
 
 /// How a mock is set up; everything about single answers is in the model name.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct MockConfig {
     pub listen: SocketAddr,
     /// File to which the served log is appended.
     pub served_log: Option<PathBuf>,
+    /// Whether the log's first line of an answer is on the disk (`fdatasync`) before the answer's first byte.
+    pub sync_log: bool,
     /// Changes ids and words, so that two mocks differ.
     pub seed: u64,
     /// Pause between stream events where the model name asks for none.
@@ -44,6 +46,7 @@ impl Default for MockConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             served_log: None,
+            sync_log: false,
             seed: 0,
             pace: Duration::ZERO,
             tokens: None,
@@ -75,7 +78,7 @@ impl Mock {
         let listener = TcpListener::bind(config.listen)?;
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
-        let book = Arc::new(Book::open(config.served_log.as_deref())?);
+        let book = Arc::new(Book::open(config.served_log.as_deref(), config.sync_log)?);
         let service = Arc::new(Service {
             book: Arc::clone(&book),
             seed: config.seed,
@@ -98,6 +101,24 @@ impl Mock {
     }
 }
 
+/// What a mock says to one question, without its pauses and cuts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The body of the answer, as coded.
+    pub whole: Vec<u8>,
+    /// The body of the refusal, if the question asks for an error status.
+    pub refusal: Option<Vec<u8>>,
+}
+
+impl Mock {
+    /// What a mock with seed 0 says to a `POST` of `body` to `path`, worked out without a connection: what a
+    /// client gets that stands right before it. `None` for what it refuses to understand.
+    #[must_use]
+    pub fn says(path: &str, body: &[u8]) -> Option<Said> {
+        service::says(path, body)
+    }
+}
+
 impl MockHandle {
     /// The base URL for `OpenAI` SDKs and for an upstream of Tollgate.
     #[must_use]
@@ -109,6 +130,12 @@ impl MockHandle {
     #[must_use]
     pub fn served(&self) -> Vec<Served> {
         self.book.served()
+    }
+
+    /// The answers from the `first`th ever on, and how many were ever begun: the next `first`.
+    #[must_use]
+    pub fn served_from(&self, first: u64) -> (Vec<Served>, u64) {
+        self.book.served_from(first)
     }
 
     /// Sums of the answers with status below 400, by the model that they name.

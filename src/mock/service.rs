@@ -17,10 +17,12 @@ use crate::base::usage::Usage;
 use super::answer::Answer;
 use super::ask::{Ask, Operation, sha256_hex};
 use super::body::ScriptBody;
+use super::encode::Encoder;
 use super::fault::Refusal;
-use super::knobs::Knobs;
+use super::knobs::{self, Knobs};
 use super::plan::Plan;
 use super::served::{Book, End, Served};
+use super::server::Said;
 use super::wire::Frame;
 use super::{anthropic, chat, completions, embeddings, media, other, responses};
 
@@ -59,7 +61,11 @@ impl Service {
             Err((refusal, asked)) => refused(operation, &refusal, asked),
         };
         let served = served(operation, &reply, &parts.headers, &body);
-        let (id, mut entry) = self.book.begin(served);
+        let (id, mut entry, written) = self.book.begin(served);
+        if let Some(written) = written {
+            // a log that cannot be written says nothing about the gateway under test
+            let _ = written.await;
+        }
         tokio::time::sleep(reply.knobs.delay.unwrap_or_default()).await;
         let headers = headers(operation, &reply, &id)?;
         if parts.method == Method::HEAD {
@@ -91,29 +97,11 @@ impl Service {
                     Ask::read(operation, deployment, body, self.seed).map_err(|refusal| (refusal, None))?;
                 return match self.refusal(&ask) {
                     Some(refusal) => Err((refusal, Some(Box::new(ask)))),
-                    None => Ok(self.answer(ask)),
+                    None => Ok(answer(ask, self.tokens)),
                 };
             }
         };
         Ok(Reply { status: StatusCode::OK, answer, knobs: Knobs::default(), model: String::new() })
-    }
-
-    fn answer(&self, ask: Ask) -> Reply {
-        let plan = || Plan::of(&ask, self.tokens);
-        let answer = match ask.operation {
-            Operation::Chat => chat::answer(&ask, &plan()),
-            Operation::Completions => completions::answer(&ask, &plan()),
-            Operation::Responses => responses::answer(&ask, &plan()),
-            Operation::Messages => anthropic::answer(&ask, &plan()),
-            Operation::CountTokens => anthropic::count(&ask),
-            Operation::Embeddings => embeddings::answer(&ask),
-            Operation::Moderations => other::moderations(&ask),
-            Operation::Images => media::images(&ask),
-            Operation::Speech => media::speech(&ask),
-            Operation::Transcriptions => media::transcriptions(&ask),
-            Operation::Models | Operation::Echo => unreachable!("answered before the body is read"),
-        };
-        Reply { status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
     }
 
     fn refusal(&self, ask: &Ask) -> Option<Refusal> {
@@ -141,6 +129,45 @@ impl Service {
     }
 }
 
+fn answer(ask: Ask, tokens: Option<u64>) -> Reply {
+    let plan = || Plan::of(&ask, tokens);
+    let answer = match ask.operation {
+        Operation::Chat => chat::answer(&ask, &plan()),
+        Operation::Completions => completions::answer(&ask, &plan()),
+        Operation::Responses => responses::answer(&ask, &plan()),
+        Operation::Messages => anthropic::answer(&ask, &plan()),
+        Operation::CountTokens => anthropic::count(&ask),
+        Operation::Embeddings => embeddings::answer(&ask),
+        Operation::Moderations => other::moderations(&ask),
+        Operation::Images => media::images(&ask),
+        Operation::Speech => media::speech(&ask),
+        Operation::Transcriptions => media::transcriptions(&ask),
+        Operation::Models | Operation::Echo => unreachable!("answered before the body is read"),
+    };
+    Reply { status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
+}
+
+/// See [`super::Mock::says`].
+pub(super) fn says(path: &str, body: &[u8]) -> Option<Said> {
+    let (operation, deployment) = Operation::of(&Method::POST, path);
+    if matches!(operation, Operation::Models | Operation::Echo) {
+        return None;
+    }
+    let ask = Ask::read(operation, deployment, &Bytes::copy_from_slice(body), 0).ok()?;
+    let refusal = ask.knobs.status.map(|failure| {
+        let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Refusal::asked(status).body(operation).to_string().into_bytes()
+    });
+    let reply = answer(ask, None);
+    let mut encoder = Encoder::new(reply.knobs.encoding).ok()?;
+    let mut whole = Vec::new();
+    for frame in &reply.answer.frames {
+        whole.extend_from_slice(&encoder.push(&frame.bytes).ok()?);
+    }
+    whole.extend_from_slice(&encoder.finish().ok()?);
+    Some(Said { whole, refusal })
+}
+
 fn refused(operation: Operation, refusal: &Refusal, asked: Option<Box<Ask>>) -> Reply {
     let answer = Answer::json(&refusal.body(operation), Usage::default(), 0);
     let (knobs, model) = asked.map_or_else(Default::default, |ask| (ask.knobs, ask.model));
@@ -154,6 +181,7 @@ fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Bytes
         model: reply.model.clone(),
         reported_model: reply.knobs.reported.clone(),
         body_sha256: sha256_hex(body),
+        mark: knobs::between(body, MARK, b"]]").unwrap_or_default().into(),
         credential: credential(headers)
             .map_or_else(String::new, |key| sha256_hex(key.as_bytes())[..8].into()),
         status: reply.status.as_u16(),
@@ -209,6 +237,9 @@ fn headers(operation: Operation, reply: &Reply, id: &str) -> Result<HeaderMap, i
 fn length(frames: &[Frame]) -> usize {
     frames.iter().map(|frame| frame.bytes.len()).sum()
 }
+
+/// Whose request it is, in the body's text.
+const MARK: &[u8] = b"[[mark:";
 
 /// More than any provider takes.
 const MAX_BODY: usize = 64 << 20;

@@ -1,8 +1,8 @@
 //! The cost of one answer, exactly; and the most that a request can cost, for its reservation.
 
 use super::price::{Price, Tier};
-use super::rates::{Rates, Unit};
-use crate::base::money::{NanoUsd, ceil_to_nanos, round_to_nanos};
+use super::rates::{Rates, Tariff, Unit};
+use crate::base::money::{NanoUsd, PicoUsd, ceil_to_nanos, round_to_nanos};
 use crate::base::usage::Usage;
 
 /// On what terms the upstream answered, by its own words in the RESPONSE: a request's `auto` says nothing.
@@ -39,6 +39,8 @@ pub struct Cost {
     pub amount: Option<NanoUsd>,
     /// What the units with a rate come to: the amount, or a lower bound of it.
     pub priced: NanoUsd,
+    /// The same in pico-USD, not rounded: several parts of one answer are added before they are rounded.
+    pub picos: u128,
     /// The first kind of unit used that has no rate.
     pub unpriced: Option<Unit>,
     /// The rates that were applied, only those.
@@ -63,10 +65,11 @@ pub fn cost(price: &Price, usage: &Usage, terms: &Terms<'_>) -> Cost {
     if rates.own(Unit::Request).is_some() {
         bill.add(rates, Unit::Request, 1);
     }
-    let priced = round_to_nanos(bill.picos);
+    let picos = bill.picos();
+    let priced = round_to_nanos(picos);
     let unpriced = bill.unpriced();
     let amount = unpriced.is_none().then_some(priced);
-    Cost { amount, priced, unpriced, rates: bill.applied, tier, clamped }
+    Cost { amount, priced, picos, unpriced, rates: bill.applied, tier, clamped }
 }
 
 /// The most that an answer of at most these tokens can cost at the standard tier. `None` when the
@@ -83,15 +86,14 @@ pub fn ceiling(price: &Price, input_tokens: u64, output_tokens: u64) -> Option<N
 #[must_use]
 pub fn ceiling_at(price: &Price, tier: Tier, input_tokens: u64, output_tokens: u64) -> Option<NanoUsd> {
     let (_, tariff) = price.tariff(tier);
-    let dearest = |units: &[Unit]| {
-        let rates = tariff.reachable(input_tokens);
-        rates.flat_map(|rates| units.iter().filter_map(|unit| rates.of(*unit))).max()
-    };
-    let (input, output) = (dearest(&Unit::INPUT_TOKENS), dearest(&Unit::OUTPUT_TOKENS));
+    let (input, output) = (
+        dearest(tariff, input_tokens, &Unit::INPUT_TOKENS),
+        dearest(tariff, input_tokens, &Unit::OUTPUT_TOKENS),
+    );
     if input.is_none() && output.is_none() {
         return None;
     }
-    let request = dearest(&[Unit::Request]).map_or(0, |rate| rate.times(1));
+    let request = dearest(tariff, input_tokens, &[Unit::Request]).map_or(0, |rate| rate.times(1));
     let sum = input
         .map_or(0, |rate| rate.times(input_tokens))
         .saturating_add(output.map_or(0, |rate| rate.times(output_tokens)))
@@ -99,15 +101,40 @@ pub fn ceiling_at(price: &Price, tier: Tier, input_tokens: u64, output_tokens: u
     Some(ceil_to_nanos(sum))
 }
 
-/// The sum so far, and what it could not price.
+/// The most that an answer can cost at a tier if none of its totals and measures is above those of `most`:
+/// tokens of any kind, seconds, characters, images, searches. `None` when nothing that carries the answer
+/// has a rate.
+#[must_use]
+pub fn ceiling_of(price: &Price, tier: Tier, most: &Usage) -> Option<NanoUsd> {
+    let (_, tariff) = price.tariff(tier);
+    let by_tokens = ceiling_at(price, tier, most.input_tokens, most.output_tokens);
+    let measured = [
+        (Unit::Second, most.seconds),
+        (Unit::Character, most.characters),
+        (Unit::Image, most.images),
+        (Unit::WebSearch, most.web_searches),
+    ];
+    let rate = |unit| dearest(tariff, most.input_tokens, &[unit]);
+    let by_measure = measured.iter().filter(|(unit, count)| *count > 0 && *unit != Unit::WebSearch);
+    let is_priced = by_tokens.is_some() || by_measure.filter_map(|(unit, _)| rate(*unit)).next().is_some();
+    let sum = measured.iter().filter_map(|(unit, count)| Some(rate(*unit)?.times(*count)));
+    let sum = sum.fold(0_u128, u128::saturating_add);
+    let request = if by_tokens.is_some() { 0 } else { rate(Unit::Request).map_or(0, |rate| rate.times(1)) };
+    is_priced.then(|| by_tokens.unwrap_or_default() + ceil_to_nanos(sum.saturating_add(request)))
+}
+
+/// The dearest rate that any of `units` can have for an input of up to this many tokens.
+fn dearest(tariff: &Tariff, input_tokens: u64, units: &[Unit]) -> Option<PicoUsd> {
+    tariff.reachable(input_tokens).flat_map(|rates| units.iter().filter_map(|unit| rates.of(*unit))).max()
+}
+
+/// The sum so far by what it is for, and what it could not price.
 #[derive(Default)]
 struct Bill {
-    picos: u128,
+    sums: [u128; CLASSES],
     applied: Rates,
-    /// Whether units that carry the answer itself were priced, as tokens or otherwise.
-    tokens_priced: bool,
-    others_priced: bool,
-    missing: [Option<Unit>; 3],
+    missing: [Option<Unit>; CLASSES],
+    priced: [bool; CLASSES],
 }
 
 impl Bill {
@@ -115,47 +142,77 @@ impl Bill {
         if count == 0 {
             return;
         }
+        let class = Class::of(unit) as usize;
         let Some(rate) = rates.of(unit) else {
-            self.missing[Self::class(unit)].get_or_insert(unit);
+            self.missing[class].get_or_insert(unit);
             return;
         };
-        self.picos = self.picos.saturating_add(rate.times(count));
+        self.sums[class] = self.sums[class].saturating_add(rate.times(count));
+        self.priced[class] = true;
         self.applied = self.applied.with(unit, rate);
-        match Self::class(unit) {
-            TOKENS => self.tokens_priced = true,
-            MEASURES => self.others_priced = true,
-            _ => {}
-        }
+    }
+
+    /// A measure describes what its tokens describe, in other units: the dearer of the two is charged, not
+    /// both. (Some models have rates for both, and report images without saying which tokens they were.)
+    fn picos(&self) -> u128 {
+        let sum = |class: Class| self.sums[class as usize];
+        let input = sum(Class::Input).max(sum(Class::InputMeasure));
+        let output = sum(Class::Output).max(sum(Class::OutputMeasure));
+        input.saturating_add(output).saturating_add(sum(Class::Call))
     }
 
     /// Tokens and measures describe the same answer twice: a price for one of them is enough. Nothing
     /// describes a web search but itself.
     fn unpriced(&self) -> Option<Unit> {
-        let [tokens, measures, calls] = self.missing;
-        let tokens = tokens.filter(|_| !self.others_priced);
-        let measures = measures.filter(|_| !self.tokens_priced);
-        tokens.or(measures).or(calls)
+        let is_priced = |classes: [Class; 2]| classes.into_iter().any(|class| self.priced[class as usize]);
+        let missing =
+            |classes: [Class; 2]| classes.into_iter().find_map(|class| self.missing[class as usize]);
+        let (tokens, measures) = ([Class::Input, Class::Output], [Class::InputMeasure, Class::OutputMeasure]);
+        let of_tokens = missing(tokens).filter(|_| !is_priced(measures));
+        let of_measures = missing(measures).filter(|_| !is_priced(tokens));
+        of_tokens.or(of_measures).or(self.missing[Class::Call as usize])
     }
+}
 
-    fn class(unit: Unit) -> usize {
+/// What a unit counts.
+#[derive(Clone, Copy)]
+enum Class {
+    Input,
+    InputMeasure,
+    Output,
+    OutputMeasure,
+    Call,
+}
+
+const CLASSES: usize = 5;
+
+impl Class {
+    const fn of(unit: Unit) -> Self {
         match unit {
-            Unit::Second | Unit::Character | Unit::Image => MEASURES,
-            Unit::WebSearch | Unit::Request => CALLS,
-            _ => TOKENS,
+            Unit::Input
+            | Unit::CachedInput
+            | Unit::CacheWrite
+            | Unit::CacheWriteLong
+            | Unit::InputAudio
+            | Unit::InputImage => Self::Input,
+            Unit::Second | Unit::Character => Self::InputMeasure,
+            Unit::Output | Unit::Reasoning | Unit::OutputAudio | Unit::OutputImage => Self::Output,
+            Unit::Image => Self::OutputMeasure,
+            Unit::WebSearch | Unit::Request => Self::Call,
         }
     }
 }
 
-const TOKENS: usize = 0;
-const MEASURES: usize = 1;
-const CALLS: usize = 2;
-
 /// Each unit once, and whether the parts had to be cut down to their total.
 fn split(usage: &Usage) -> ([(Unit, u64); 14], bool) {
+    // audio and images may be cached, too: such an overlap is no fault
+    let short = usage.input_audio_tokens.saturating_add(usage.input_image_tokens) > usage.input_tokens
+        || usage.output_audio_tokens.saturating_add(usage.output_image_tokens) > usage.output_tokens;
     let mut input = Total::new(usage.input_tokens);
     let cached = input.take(usage.cached_input_tokens);
     let write_long = input.take(usage.cache_write_long_tokens);
     let write = input.take(usage.cache_write_tokens);
+    let short = short || input.short || usage.reasoning_tokens > usage.output_tokens;
     let input_audio = input.take(usage.input_audio_tokens);
     let input_image = input.take(usage.input_image_tokens);
     let mut output = Total::new(usage.output_tokens);
@@ -178,7 +235,7 @@ fn split(usage: &Usage) -> ([(Unit, u64); 14], bool) {
         (Unit::Image, usage.images),
         (Unit::WebSearch, usage.web_searches),
     ];
-    (counts, input.short || output.short)
+    (counts, short)
 }
 
 /// A total that parts are taken out of.
@@ -203,3 +260,7 @@ impl Total {
 #[cfg(test)]
 #[path = "cost_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "laws_tests.rs"]
+mod laws;

@@ -118,9 +118,10 @@ impl Price {
     pub fn tariff(&self, tier: Tier) -> (Tier, &Tariff) {
         let own = |tier| self.tiers.iter().find(|(has, _)| *has == tier).map(|(_, tariff)| (tier, tariff));
         let same_under_another_word = match tier {
+            // `OpenAI`'s two words for one tier. Not the other way round: at Anthropic `priority` is capacity
+            // that was bought beforehand, and `fast` is a speed with a price of its own
             Tier::Fast => own(Tier::Priority),
-            Tier::Priority => own(Tier::Fast),
-            Tier::Standard | Tier::Batch | Tier::Flex | Tier::Ultrafast => None,
+            Tier::Standard | Tier::Priority | Tier::Batch | Tier::Flex | Tier::Ultrafast => None,
         };
         own(tier).or(same_under_another_word).unwrap_or((Tier::Standard, &self.standard))
     }

@@ -3,11 +3,11 @@
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::need::{AtMost, at_most};
+use super::rates;
 use super::request::ReadRequest;
-use crate::budget::{self, Need};
+use crate::budget::{self, Need, Spender, UnpricedRule};
 use crate::dialect::path::Metering;
-use crate::limits;
-use crate::tokens;
+use crate::store::record::Record;
 
 /// Reserves what the request may need at most; nothing is held if anything refuses.
 pub(super) fn admit(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refusal> {
@@ -17,7 +17,7 @@ pub(super) fn admit(x: &mut Exchange, request: &ReadRequest) -> Result<(), Refus
     }
     let most = at_most(x, request);
     x.price.clone_from(&most.price);
-    take_limits(x, most.tokens)?;
+    rates::enter(x, request, most.tokens)?;
     reserve(x, &most)
 }
 
@@ -32,38 +32,33 @@ fn permit_model(x: &Exchange) -> Result<(), Refusal> {
     }
 }
 
-/// Tokens per minute are taken by expectation (a quarter of the input's bytes and the caller's cap, or
-/// a usual answer), requests and places exactly.
-fn take_limits(x: &mut Exchange, tokens_at_most: u64) -> Result<(), Refusal> {
-    let Some(account) = x.account.clone() else { return Ok(()) };
-    let asked = x.facts.output_cap.unwrap_or(USUAL_ANSWER);
-    let usual = tokens::rough(x.prompt.len()).saturating_add(asked);
-    let tokens = if x.is_billed() { usual.min(tokens_at_most) } else { 0 };
-    let admitted = limits::admit(&account.limiters, tokens, x.tick()).map_err(|hit| {
-        let scope = if hit.scope.starts_with("key") { "key" } else { "team" };
-        x.limit_hit = Some((hit.kind.as_str(), scope));
-        Refusal::RateLimit(hit)
-    })?;
-    x.admission = Some(admitted);
-    Ok(())
-}
-
-/// Tokens of an answer whose length nobody capped, for the rate limit only.
-const USUAL_ANSWER: u64 = 1_000;
-
 /// Notes the need, and holds it in all budgets at once.
 fn reserve(x: &mut Exchange, most: &AtMost) -> Result<(), Refusal> {
     let Some(account) = x.account.clone().filter(|_| x.is_billed()) else { return Ok(()) };
-    if most.cost.is_none() && account.budgets.iter().any(|budget| budget.refuses_unpriced()) {
+    let spender = spender(&x.record);
+    let terms = budget::terms(&account.budgets, &spender);
+    if most.cost.is_none() && terms.unpriced == UnpricedRule::Refuse {
         return Err(Refusal::ModelUnpriced(x.record.model.clone()));
     }
-    // the record has it even without a budget: it is what a request whose end nobody sees is charged
-    let need = Need { cost: most.cost.unwrap_or_default(), tokens: most.tokens };
+    // it is what a request whose end nobody sees is charged, with a budget or without
+    let need = Need { cost: most.cost.unwrap_or_default(), tokens: most.tokens, requests: 1 };
+    let held = budget::reserve(&account.budgets, &spender, need, x.now()).map_err(Refusal::Budget)?;
+    // the record has it even without a budget, for budgets to come
+    x.record.admitted_at = held.charged_at().as_nanos();
+    x.reservation = Some(held);
     x.record.reserved = need.cost;
     x.record.reserved_tokens = need.tokens;
-    if !account.budgets.is_empty() {
-        let held = budget::reserve(&account.budgets, need, x.now()).map_err(Refusal::Budget)?;
-        x.reservation = Some(held);
-    }
     Ok(())
+}
+
+/// The request as budgets see it: by the names that its record has, so that the ledger counts it alike.
+pub(super) fn spender(record: &Record) -> Spender<'_> {
+    Spender {
+        team: &record.team,
+        key: &record.key,
+        user: &record.user,
+        run: &record.run,
+        model: &record.model,
+        tags: &record.tags,
+    }
 }

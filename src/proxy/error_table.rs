@@ -4,16 +4,18 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use jiff::tz::TimeZone;
 
+use super::admit::spender;
 use super::error::Refusal;
 use crate::base::clock::Timestamp;
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
-use crate::budget::section::{Every, Unpriced, WhenSpent};
-use crate::budget::{self, Book, BudgetSpec, Limit, Need, Scope};
+use crate::base::units::Usd;
+use crate::budget::section::{BudgetSection, Every};
+use crate::budget::{self, Book, BudgetSpec, Need, Scope};
 use crate::dialect::path::Dialect;
 use crate::limits::{LimitHit, LimitKind};
+use crate::store::record::Record;
 use crate::upstream::client::SendFault;
 
 /// One way in which Tollgate answers for itself.
@@ -74,19 +76,17 @@ fn samples() -> Vec<Refusal> {
 /// A budget of 1 USD a month, of which half is spent, refusing a request that may need more than the rest.
 fn spent_budget() -> Box<budget::Refusal> {
     let now = Timestamp::from_nanos(EXAMPLE_TIME);
-    let team = Book::new().open(BudgetSpec {
-        id: "team:search/month-usd".into(),
-        scope: Scope::Team("search".into()),
-        limit: Limit::Usd(NanoUsd::new(1_000_000_000)),
-        every: Every::Month,
-        time_zone: TimeZone::UTC,
-        warn_at: Vec::new(),
-        when_spent: WhenSpent::Refuse,
-        unpriced: Unpriced::Refuse,
-    });
-    team.assign(Need { cost: NanoUsd::new(500_000_000), tokens: 0 }, now);
-    let need = Need { cost: NanoUsd::new(600_000_000), tokens: 0 };
-    budget::reserve(&[team], need, now).expect_err("0.60 USD do not fit into the half USD that is left")
+    let section = BudgetSection {
+        limit_usd: Some(Usd(NanoUsd::new(1_000_000_000))),
+        every: Some(Every::Month),
+        ..BudgetSection::default()
+    };
+    let spec = BudgetSpec::new(Scope::Team("search".into()), &section).expect("this is a budget");
+    let team = Book::new().open(spec);
+    let need = |cost| Need { cost: NanoUsd::new(cost), ..Need::default() };
+    team.assign(need(500_000_000), now);
+    budget::reserve(&[team], &spender(&Record::default()), need(600_000_000), now)
+        .expect_err("0.60 USD do not fit into the half USD that is left")
 }
 
 /// 2026-11-02T12:00:00Z.

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
+use super::admit::spender;
 use super::error::Refusal;
 use super::fill::Fill;
 use super::headers::Head;
@@ -17,10 +18,10 @@ use super::settle::{self, End};
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
-use crate::budget::Reservation;
+use crate::budget::{self, Reservation, Watched};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
-use crate::limits::Admission;
+use crate::limits::{Admission, TokenAsk};
 use crate::pricing::price::Price;
 use crate::signals::{Active, Answered, Attempt};
 use crate::store::record::Record;
@@ -54,7 +55,11 @@ pub(super) struct Books {
     /// The share of `server.max_body_total` that the body takes.
     pub(super) memory: Option<OwnedSemaphorePermit>,
 
+    /// What it asks of limits on tokens.
+    pub(super) token_ask: TokenAsk,
     pub(super) admission: Option<Admission>,
+    /// Its place in the limits of the upstream that is asked.
+    pub(super) upstream_admission: Option<Admission>,
     pub(super) reservation: Option<Reservation>,
     /// The price by which it was admitted.
     pub(super) price: Option<Arc<Price>>,
@@ -101,7 +106,9 @@ impl Exchange {
             facts: RequestFacts::default(),
             prompt: Bytes::new(),
             memory: None,
+            token_ask: TokenAsk::default(),
             admission: None,
+            upstream_admission: None,
             reservation: None,
             price: None,
             fill: None,
@@ -180,6 +187,12 @@ impl Books {
     /// Whether the caller's spending is limited.
     pub(super) fn has_budget(&self) -> bool {
         self.account.as_ref().is_some_and(|account| !account.budgets.is_empty())
+    }
+
+    /// The budgets that count this request.
+    pub(super) fn watched(&self) -> Watched {
+        let watch = |account: &Arc<Account>| budget::watch(&account.budgets, &spender(&self.record));
+        self.account.as_ref().map(watch).unwrap_or_default()
     }
 
     /// Whether an upstream was asked and may have worked.

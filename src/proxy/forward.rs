@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
+use super::rates;
 use super::relay::{Answer, AnswerBody, Live};
 use super::request::ReadRequest;
 use crate::base::clock::{Tick, micros};
@@ -40,9 +41,9 @@ pub(super) async fn forward(
     let targets = std::mem::take(&mut request.targets);
     let mut passing = request.take_passing();
     let can_repeat = passing.is_none();
-    for (place, target) in targets.iter().enumerate() {
-        let is_last = place + 1 == targets.len() || !can_repeat;
-        let mut ask = Ask::prepare(x, &request, target)?;
+    let mut place = rates::enter_upstream(x, &targets, 0)?;
+    loop {
+        let mut ask = Ask::prepare(x, &request, &targets[place])?;
         let mut sent = ask.send(x, &request, passing.take(), client).await;
         if ask.asks_usage.is_some() && sent.is_bad_request() {
             ask = ask.without_usage(x);
@@ -51,14 +52,16 @@ pub(super) async fn forward(
                 ask.upstream.note_usage_refused(&ask.model);
             }
         }
-        if is_last || !tries_next(sent.end()) {
+        let may_try_next = can_repeat && tries_next(sent.end());
+        let next = if may_try_next { rates::enter_upstream(x, &targets, place + 1).ok() } else { None };
+        let Some(next) = next else {
             // an fsync, where one is asked for, has overlapped the upstream's time to the first byte
             x.door.journal.durable(ticket).await.map_err(|fault| unrecorded(&fault))?;
             return ask.conclude(x, &request, sent).await;
-        }
+        };
+        place = next;
         tracing::debug!(upstream = ask.upstream.name, "trying the next target");
     }
-    Err(Refusal::NoUpstream)
 }
 
 /// The intent reaches the journal before any upstream is asked: what cannot be recorded is not spent.

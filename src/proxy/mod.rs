@@ -20,6 +20,7 @@ mod intake;
 mod need;
 pub mod policy;
 pub mod prices;
+mod rates;
 mod recall;
 mod relay;
 mod report;

@@ -9,6 +9,7 @@ use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
 use crate::dialect::outline::outline;
 use crate::dialect::path::Operation;
+use crate::dialect::request::RequestFacts;
 use crate::pricing::cost::{Terms, ceiling_at, cost};
 use crate::pricing::price::{Price, Tier};
 use crate::routing::router::Target;
@@ -75,7 +76,7 @@ fn cost_at_most(
     input: u64,
     output: u64,
 ) -> Option<NanoUsd> {
-    let by_tokens = tiers_within_reach(request.facts.service_tier.as_deref())
+    let by_tokens = tiers_within_reach(&request.facts)
         .into_iter()
         .filter_map(|tier| ceiling_at(price, tier, input, output))
         .max();
@@ -85,11 +86,13 @@ fn cost_at_most(
 
 /// Tiers that the answer may be billed at. Asking for none, or for `auto`, leaves it to the account's
 /// own setting, which may be the faster one.
-fn tiers_within_reach(asked: Option<&str>) -> Vec<Tier> {
-    match asked {
-        None | Some("auto") => vec![Tier::Standard, Tier::Priority],
-        Some(tier) => vec![Tier::Standard, Tier::from_word(tier)],
-    }
+fn tiers_within_reach(facts: &RequestFacts) -> Vec<Tier> {
+    let asked = match facts.service_tier.as_deref() {
+        None | Some("auto") => Tier::Priority,
+        Some(tier) => Tier::from_word(tier),
+    };
+    let speed = facts.speed.as_deref().map(Tier::from_word);
+    [Tier::Standard, asked].into_iter().chain(speed).collect()
 }
 
 /// The most that can be billed by other measures than tokens: characters to speak, seconds of audio, images.

@@ -16,7 +16,7 @@ use crate::cache::section::CacheRule;
 use crate::dialect::path::Dialect;
 use crate::identity::{Directory, Rules};
 use crate::ledger::journal::Journal;
-use crate::limits::Limiter;
+use crate::limits::{Limiter, ModelLimiter};
 use crate::routing::router::{Plan, Router, Target, UpstreamIndex};
 use crate::signals::Signals;
 use crate::tokens::CountingPool;
@@ -71,6 +71,8 @@ pub struct Policy {
     pub router: Router,
     /// All upstreams, in the config's order.
     pub upstreams: Vec<Arc<Upstream>>,
+    /// The limits of each upstream, in the same order.
+    pub upstream_limiters: Vec<Option<Arc<Limiter>>>,
     /// What things cost.
     pub prices: Prices,
     /// Models with a price of their own in the config: that price is taken before any other.
@@ -105,6 +107,8 @@ pub struct Account {
     pub rules: Option<Rules>,
     /// Rate limits of team and key.
     pub limiters: Vec<Arc<Limiter>>,
+    /// Limits on models, as they hold for this key.
+    pub model_limiters: Vec<ModelLimiter>,
     /// Budgets of team and key.
     pub budgets: Vec<Arc<Budget>>,
     /// Whether answers may come from the cache.

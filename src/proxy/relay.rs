@@ -19,14 +19,12 @@ use super::body::{BrokenOff, Outgoing};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
-use super::policy::Account;
+use super::rates;
 use super::settle::{End, standing_headers};
-use crate::base::clock::Tick;
 use crate::base::failpoint::Failpoint;
 use crate::dialect::meter::Meter;
 use crate::dialect::path::Dialect;
 use crate::dialect::unask::Unask;
-use crate::limits::{Standing, reset_text};
 use crate::signals::Active;
 use crate::store::record::{CacheResult, Outcome};
 
@@ -115,18 +113,19 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
         text(&headers, header::CONTENT_ENCODING),
     );
     *response.headers_mut() = headers;
+    let told = rates::Told::on(&x, response.headers());
     stamp(&x, response.headers_mut());
     *response.body_mut() = match body {
         AnswerBody::Whole(bytes) => {
             meter.observe(&bytes);
             x.note_first_output();
             note_sent(&mut x, &bytes);
-            let (account, clock) = (x.account.clone(), x.door.clock.clone());
+            let (budgets, clock) = (x.watched(), x.door.clock.clone());
             if let Some(cost) = x.close(End::answered(status, meter.finish(), true)) {
                 headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
             }
             // the reservation is settled: this is what the next request has
-            standing_headers(account.as_deref(), clock.now(), response.headers_mut());
+            standing_headers(&budgets, clock.now(), response.headers_mut());
             Outgoing::ready(bytes)
         }
         AnswerBody::Cut { sent, error } => {
@@ -144,6 +143,7 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
         }
         AnswerBody::Live(live) => Outgoing::Relayed(Box::new(Relay::new(x, meter, live))),
     };
+    told.write(response.headers_mut());
     response
 }
 
@@ -163,11 +163,10 @@ pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
         Dialect::Anthropic => "request-id",
     };
     headers::set(response.headers_mut(), id_header, &x.id.to_string());
-    if let (Refusal::RateLimit(_), Some(account)) = (refusal, &x.account) {
-        rate_headers(account, x.tick(), response.headers_mut());
-    }
     note_sent(&mut x, &body);
+    let told = rates::Told::on(&x, response.headers());
     x.close(End::refused(face.outcome, face.code));
+    told.write(response.headers_mut());
     response
 }
 
@@ -181,27 +180,11 @@ fn stamp(x: &Exchange, headers: &mut HeaderMap) {
     if x.record.cache != CacheResult::Off {
         headers::set(headers, "x-tollgate-cache", x.record.cache.as_str());
     }
-    standing_headers(x.account.as_deref(), x.now(), headers);
+    standing_headers(&x.watched(), x.now(), headers);
     let overhead = x.record.overhead_us;
     if overhead > 0 {
         let (whole, part) = (overhead / 1_000, overhead % 1_000);
         headers::set(headers, "server-timing", &format!("tollgate;dur={whole}.{part:03}"));
-    }
-}
-
-/// Where the caller stands with its rates, in `OpenAI`'s format (WIRE 2.5).
-fn rate_headers(account: &Account, now: Tick, headers: &mut HeaderMap) {
-    let standings = account.limiters.iter().map(|limiter| limiter.standing(now));
-    let Some(Standing { requests, tokens }) = standings.reduce(Standing::tightest) else { return };
-    if let Some(rate) = requests {
-        headers::set(headers, "x-ratelimit-limit-requests", &rate.limit.to_string());
-        headers::set(headers, "x-ratelimit-remaining-requests", &rate.remaining.to_string());
-        headers::set(headers, "x-ratelimit-reset-requests", &reset_text(rate.reset));
-    }
-    if let Some(rate) = tokens {
-        headers::set(headers, "x-ratelimit-limit-tokens", &rate.limit.to_string());
-        headers::set(headers, "x-ratelimit-remaining-tokens", &rate.remaining.to_string());
-        headers::set(headers, "x-ratelimit-reset-tokens", &reset_text(rate.reset));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Tells the signals of a finished request: translation only, nothing is decided here.
 
 use super::exchange::Books;
-use crate::budget::{Budget, BudgetState, Unit};
+use crate::budget::{BudgetState, Standing, Unit};
 use crate::dialect::request::RequestFacts;
 use crate::signals::{Asked, BudgetVerdict, Finished, HttpFacts};
 use crate::telemetry::words::Rejection;
@@ -9,7 +9,7 @@ use crate::telemetry::words::Rejection;
 /// Metrics, spans and the request's line.
 pub(super) fn report(books: &Books) {
     let tightest = tightest(books);
-    let verdict = tightest.as_ref().map(|(id, scope, state)| verdict(books, id, scope, state));
+    let verdict = tightest.as_ref().map(|standing| verdict(books, standing));
     let (server_address, server_port) = split_port(&books.head.host);
     let asked = asked(&books.facts);
     let response_model = &books.record.response_model;
@@ -44,15 +44,10 @@ pub(super) fn report(books: &Books) {
     });
 }
 
-type Tightest = (String, &'static str, BudgetState);
-
 /// The budget with the smallest share left.
-fn tightest(books: &Books) -> Option<Tightest> {
-    let now = books.now();
-    let account = books.account.as_ref()?;
-    let state =
-        |budget: &std::sync::Arc<Budget>| (budget.id().to_owned(), budget.scope_word(), budget.state(now));
-    account.budgets.iter().map(state).min_by(|a, b| ratio(&a.2).total_cmp(&ratio(&b.2)))
+fn tightest(books: &Books) -> Option<Standing> {
+    let standings = books.watched().standings(books.now());
+    standings.into_iter().min_by(|a, b| ratio(&a.state).total_cmp(&ratio(&b.state)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share, for a span attribute")]
@@ -60,14 +55,15 @@ fn ratio(state: &BudgetState) -> f64 {
     if state.limit.count <= 0 { 0.0 } else { state.left.count.max(0) as f64 / state.limit.count as f64 }
 }
 
-fn verdict<'a>(books: &Books, id: &'a str, scope: &'static str, state: &BudgetState) -> BudgetVerdict<'a> {
+fn verdict<'a>(books: &Books, standing: &'a Standing) -> BudgetVerdict<'a> {
+    let Standing { id, scope_word, state, .. } = standing;
     let decision = match (books.rejection, state.crossed) {
         (Some(Rejection::BudgetExceeded), _) => "deny",
         (_, Some(_)) => "warn",
         (_, None) => "allow",
     };
     let left = if state.left.unit == Unit::Usd { state.left.as_usd() } else { None };
-    BudgetVerdict { id, scope, decision, remaining_ratio: ratio(state), left }
+    BudgetVerdict { id, scope: scope_word, decision, remaining_ratio: ratio(state), left }
 }
 
 fn asked(facts: &RequestFacts) -> Asked {

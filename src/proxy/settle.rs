@@ -8,13 +8,13 @@ use http::{HeaderMap, StatusCode};
 use super::exchange::Books;
 use super::headers;
 use super::need::{measured_as_usual, reserved_usage};
-use super::policy::Account;
+use super::rates;
 use super::report::report;
 use crate::base::clock::{Timestamp, micros};
 use crate::base::failpoint::Failpoint;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::budget::Need;
+use crate::budget::{Need, Standing, Watched};
 use crate::dialect::meter::Reading;
 use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::{Metering, Operation};
@@ -335,29 +335,32 @@ fn final_price(books: &Books) -> Option<Arc<Price>> {
 
 /// Budgets and limits get back what was not used, or pay what was.
 fn settle_holds(books: &mut Books) {
-    let actual =
-        Need { cost: books.record.cost.unwrap_or_default(), tokens: books.record.usage.total_tokens() };
+    let actual = Need {
+        cost: books.record.cost.unwrap_or_default(),
+        tokens: books.record.usage.total_tokens(),
+        requests: 1,
+    };
     if let Some(reservation) = books.reservation.take() {
         let settled = reservation.settle(actual);
         for crossing in &settled.crossings {
-            books.door.signals.budget_crossed(&crossing.budget, crossing.percent);
+            books.door.signals.budget_crossed(&crossing.budget, &crossing.scope, crossing.percent);
+        }
+        for shadowed in &settled.shadowed {
+            books.door.signals.budget_shadowed(&shadowed.budget, &shadowed.scope, &shadowed.used.to_string());
         }
     }
-    if let Some(mut admission) = books.admission.take() {
-        admission.settle(actual.tokens);
-    }
+    rates::leave(books, actual.tokens);
 }
 
 /// What is left of the caller's budgets, and which warn thresholds it has passed.
-pub(super) fn standing_headers(account: Option<&Account>, now: Timestamp, headers: &mut HeaderMap) {
+pub(super) fn standing_headers(budgets: &Watched, now: Timestamp, headers: &mut HeaderMap) {
     let mut least: Option<NanoUsd> = None;
-    for budget in account.map_or(&[][..], |account| &account.budgets) {
-        let state = budget.state(now);
+    for Standing { scope, state, .. } in budgets.standings(now) {
         if let Some(left) = state.left.as_usd() {
             least = Some(least.map_or(left, |other| other.min(left)));
         }
         if let Some(percent) = state.crossed {
-            let warning = format!("{}: {percent}% of {}", budget.spec().scope, state.limit);
+            let warning = format!("{scope}: {percent}% of {}", state.limit);
             headers::set(headers, "x-tollgate-budget-warning", &warning);
         }
     }

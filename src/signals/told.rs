@@ -24,7 +24,7 @@ impl Signals {
     }
 
     /// A budget crossed one of its warn thresholds. Tell it once per crossing.
-    pub fn budget_crossed(&self, id: &str, percent: u8) {
+    pub fn budget_crossed(&self, id: &str, scope: &str, percent: u8) {
         let labels = [
             KeyValue::new(n::BUDGET_ID, id.to_owned()),
             KeyValue::new(n::BUDGET_THRESHOLD, i64::from(percent)),
@@ -33,8 +33,34 @@ impl Signals {
         tracing::warn!(
             event = "tollgate.budget.threshold_reached",
             budget = id,
+            scope,
             percent,
             "a budget reached a warn threshold"
+        );
+    }
+
+    /// A shadow budget would have refused or cut a request that used this much.
+    pub fn budget_shadowed(&self, id: &str, scope: &str, used: &str) {
+        self.instruments.budget_shadowed.add(1, &[KeyValue::new(n::BUDGET_ID, id.to_owned())]);
+        tracing::info!(
+            event = "tollgate.budget.shadow_refusal",
+            budget = id,
+            scope,
+            used,
+            "a shadow budget would have refused or cut a request"
+        );
+    }
+
+    /// A budget's counter was not what the ledger says. It is now.
+    pub fn budget_drifted(&self, id: &str, scope: &str, counted: &str, recorded: &str) {
+        self.instruments.budget_drifts.add(1, &[KeyValue::new(n::BUDGET_ID, id.to_owned())]);
+        tracing::error!(
+            event = "tollgate.budget.drift",
+            budget = id,
+            scope,
+            counted,
+            recorded,
+            "a budget's counter was not what the ledger says; it is repaired"
         );
     }
 

@@ -124,6 +124,12 @@ metrics! {
     BUDGET_WARNINGS: Counter "tollgate.budget.warnings" "{warning}"
         [n::BUDGET_ID, n::BUDGET_THRESHOLD] NONE,
         "Crossings of a budget's warn threshold.";
+    BUDGET_SHADOWED: Counter "tollgate.budget.shadow_refusals" "{request}"
+        [n::BUDGET_ID] NONE,
+        "Requests that a shadow budget would have refused or cut.";
+    BUDGET_DRIFTS: Counter "tollgate.budget.drifts" "{drift}"
+        [n::BUDGET_ID] NONE,
+        "Counters that were not what the ledger says, found and repaired once a minute.";
     LIMIT_REJECTIONS: Counter "tollgate.rate_limiting.rejections" "{request}"
         [n::LIMIT_TYPE, n::LIMIT_SCOPE] NONE,
         "Requests refused by a rate limit.";

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::limits::LimitsSection;
 use crate::base::secret::{REFERRING_FORMAT, Secret};
 use crate::base::units::Span;
 
@@ -42,6 +43,10 @@ pub struct UpstreamSection {
     /// Limit on silence in the middle of an answer.
     #[serde(default = "idle_timeout")]
     pub idle_timeout: Span,
+    /// Limits on what is sent there, by all callers together. A request whose upstream is full goes to the next
+    /// of its route.
+    #[serde(default)]
+    pub limits: Option<LimitsSection>,
     /// Whether W3C trace context goes to this upstream. Default: yes for private hosts, no for public ones.
     #[serde(default)]
     pub propagate_trace: Option<bool>,

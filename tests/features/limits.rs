@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::support::{Answer, Ask, Gateway, PROD, Wire, chat, mock, stream_chat, until};
+use crate::support::{
+    Answer, Ask, CI, COMPLETION, Gateway, OTHER, PROD, Recorder, Wire, chat, json_answer, mock, stream_chat,
+    until,
+};
 
 fn start(upstream: SocketAddr, server: &str, limits: &str) -> Gateway {
     Gateway::start(&format!(
@@ -80,6 +83,121 @@ fn a_need_above_the_limit_is_told_that_waiting_does_not_help() {
     assert_eq!(refused.refusal(), (429, "rate_limit_exceeded".into()));
     assert!(refused.text().contains("waiting does not help"), "{}", refused.text());
     assert_eq!((refused.header("x-should-retry"), refused.header("retry-after")), (Some("false"), None));
+}
+
+#[test]
+fn where_a_caller_stands_is_told_on_every_answer() {
+    let upstream = Recorder::plain();
+    let gateway = start(upstream.addr, "", "requests_per_minute: 60, tokens_per_minute: 5000");
+    let tells = |answer: &Answer, what: &str| {
+        let text = answer.header(&format!("x-ratelimit-{what}"));
+        text.unwrap_or_else(|| panic!("no {what}: {answer:?}")).to_owned()
+    };
+    let whole = gateway.send(&chat("gpt-4o"));
+    assert_eq!(
+        (tells(&whole, "limit-requests"), tells(&whole, "remaining-requests")),
+        ("60".into(), "59".into())
+    );
+    // after its settlement: 10 of 5,000 were used, not what was reserved
+    let left: u64 = tells(&whole, "remaining-tokens").parse().unwrap();
+    assert!((4_990..=5_000).contains(&left), "{left}");
+    assert!(tells(&whole, "reset-tokens").ends_with('s') && tells(&whole, "reset-requests").ends_with('s'));
+    let refused = gateway.send(&Ask::post("/v1/chat/completions", "{").bearer(PROD));
+    assert_eq!((refused.status, tells(&refused, "limit-tokens")), (400, "5000".into()));
+    let stranger = gateway.send(&chat("gpt-4o").header("authorization", "Bearer nobody"));
+    assert_eq!(stranger.header("x-ratelimit-limit-requests"), None);
+}
+
+#[test]
+fn an_upstream_that_tells_its_own_rates_is_left_the_word() {
+    let upstream = Recorder::start(|_| {
+        json_answer(
+            200,
+            "x-ratelimit-remaining-requests: 9999\r\nx-ratelimit-reset-tokens: 6m0s\r\n",
+            COMPLETION,
+        )
+    });
+    let gateway = start(upstream.addr, "", "requests_per_minute: 60, tokens_per_minute: 50_000");
+    let answer = gateway.send(&chat("gpt-4o"));
+    let rates: Vec<_> = answer.headers.iter().filter(|(name, _)| name.starts_with("x-ratelimit-")).collect();
+    assert_eq!(rates.len(), 2, "{rates:?}");
+    assert_eq!(answer.header("x-ratelimit-remaining-requests"), Some("9999"));
+}
+
+#[test]
+fn a_limit_on_models_holds_for_those_who_share_it() {
+    let mock = mock();
+    let gateway = Gateway::start(&format!(
+        "upstreams: {{ mock: {{ base_url: \"http://{}/v1\" }} }}
+limits:
+  - {{ models: [\"gpt-4*\"], requests_per_minute: 3 }}
+  - {{ models: [o3], per: team, requests_per_minute: 2 }}
+  - {{ per: key, requests_per_minute: 5 }}
+teams:
+  search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}, {{ name: ci, key: \"${{KEY_CI}}\" }}] }}
+  other: {{ keys: [{{ name: prod, key: \"${{KEY_OTHER}}\" }}] }}\n",
+        mock.addr
+    ));
+    let ask = |key: &str, model: &str| {
+        let body = format!(r#"{{"model":"{model}","messages":[]}}"#);
+        gateway.send(&Ask::post("/v1/chat/completions", body).bearer(key))
+    };
+    let statuses =
+        [(PROD, "gpt-4o"), (CI, "gpt-4.1"), (OTHER, "GPT-4o")].map(|(key, model)| ask(key, model).status);
+    assert_eq!(statuses, [200; 3]);
+    let refused = ask(OTHER, "gpt-4o-mini");
+    assert_limited(&refused, "model gpt-4*");
+    assert_eq!([ask(PROD, "o3").status, ask(CI, "o3").status, ask(OTHER, "o3").status], [200; 3]);
+    assert_limited(&ask(PROD, "o3"), "model o3 for team search");
+    assert_eq!([ask(PROD, "x").status, ask(PROD, "x").status, ask(PROD, "x").status], [200; 3]);
+    assert_limited(&ask(PROD, "x"), "model * for key search/prod");
+    assert_eq!(ask(CI, "x").status, 200);
+    let counted = r#"tollgate_rate_limiting_rejections_total{tollgate_rate_limiting_limit_type="requests_per_minute",tollgate_rate_limiting_scope="model"}"#;
+    assert_eq!(gateway.metric(counted), 3.0);
+}
+
+#[test]
+fn a_full_upstream_passes_its_requests_on_and_only_when_all_are_full_the_client_hears_of_it() {
+    let (first, second) = (mock(), mock());
+    let gateway = Gateway::start(&format!(
+        "upstreams:
+  first: {{ base_url: \"http://{}/v1\", limits: {{ requests_per_minute: 2 }} }}
+  second: {{ base_url: \"http://{}/v1\", limits: {{ concurrent: 1, requests_per_minute: 3 }} }}
+routes: [{{ models: [\"*\"], to: [{{ upstream: first }}, {{ upstream: second }}] }}]
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}], limits: {{ requests_per_minute: 100 }} }} }}\n",
+        first.addr, second.addr
+    ));
+    let by = |answer: &Answer| answer.header("x-tollgate-upstream").unwrap_or_default().to_owned();
+    let answers = [(); 4].map(|()| gateway.send(&chat("gpt-4o")));
+    assert_eq!(answers.each_ref().map(by), ["first", "first", "second", "second"]);
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    // one place at the second: it is taken while a stream goes on
+    let mut wire = Wire::open(gateway.data);
+    wire.write(&stream_chat("mock-out=1000+pace=20ms").bytes());
+    wire.wait_for(b"data: ");
+    let refused = gateway.send(&chat("gpt-4o"));
+    assert_limited(&refused, "upstream ");
+    let row = gateway.row_of(&refused);
+    assert_eq!((row.attempts, row.cost.map(|cost| cost.as_nanos())), (0, Some(0)));
+    assert_eq!(first.served().len() + second.served().len(), 5);
+    // whom no upstream took is not counted against the caller
+    assert_eq!(refused.header("x-ratelimit-remaining-requests"), Some("95"));
+    wire.reset();
+}
+
+#[test]
+fn a_failing_upstreams_answer_is_not_hidden_by_a_full_one() {
+    let (failing, full) = (mock(), mock());
+    let gateway = Gateway::start(&format!(
+        "upstreams:
+  failing: {{ base_url: \"http://{}/v1\" }}
+  full: {{ base_url: \"http://{}/v1\", limits: {{ requests_per_minute: 1 }} }}
+routes: [{{ models: [\"*\"], to: [{{ upstream: failing }}, {{ upstream: full }}] }}]
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n",
+        failing.addr, full.addr
+    ));
+    let statuses = [(); 2].map(|()| gateway.send(&chat("gpt-4o@status=503")).status);
+    assert_eq!((statuses, full.served().len()), ([503, 503], 1));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod cache;
 mod callers;
 mod counting;
 mod disk;
+mod dodges;
 mod framing;
 mod limits;
 mod money;

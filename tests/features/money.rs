@@ -6,7 +6,7 @@ use serde_json::json;
 use tollgate::base::money::NanoUsd;
 
 use crate::support::{
-    Ask, COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, stream_chat,
+    Ask, COMPLETION, Gateway, PROD, Recorder, Setup, Wire, chat, json_answer, mock, stream_chat, until,
 };
 
 /// A gateway with one upstream; `more` are keys of its only team.
@@ -78,6 +78,48 @@ fn a_background_response_costs_its_reservation() {
     assert_eq!(row.cost, Some(row.reserved));
     let budget = gateway.api("budgets")["budgets"][0].clone();
     assert_eq!((&budget["spent"], &budget["reserved"]), (&row.reserved.as_nanos().into(), &0.into()));
+}
+
+#[test]
+fn background_work_that_its_client_leaves_costs_its_reservation() {
+    let (go_on, told) = std::sync::mpsc::sync_channel::<()>(1);
+    let told = std::sync::Mutex::new(told);
+    let upstream = Recorder::start(move |_| {
+        // no answer, until the test is over
+        let _ = told.lock().unwrap().recv();
+        Vec::new()
+    });
+    let gateway = start(&url(&upstream), "");
+    let body = r#"{"model":"gpt-4o-mini","background":true,"input":"hi","max_output_tokens":500}"#;
+    let mut client = Wire::open(gateway.data);
+    client.write(&Ask::post("/v1/responses", body).bearer(PROD).bytes());
+    until("the upstream's part of it", || (!upstream.seen().is_empty()).then_some(()));
+    drop(client);
+    let row = gateway.rows(1).remove(0);
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("cancelled", "estimated"));
+    assert!(row.reserved > NanoUsd::ZERO);
+    assert_eq!(row.cost, Some(row.reserved));
+    drop(go_on);
+}
+
+#[test]
+fn a_dearer_target_that_may_step_in_is_within_the_reservation() {
+    let (broken, mock) = (Recorder::start(|_| json_answer(500, "", "{}")), mock());
+    let config = format!(
+        "upstreams: {{ a: {{ base_url: \"{}\" }}, b: {{ base_url: \"{}\" }} }}
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}], budgets: [{{ limit_usd: 9, every: total }}] }} }}
+prices: {{ cheap: {{ input: 1, output: 1 }}, dear: {{ input: 90, output: 90, max_output_tokens: 700 }} }}
+routes: [{{ models: [it], to: [{{ upstream: a, model: cheap }}, {{ upstream: b, model: dear }}] }}]\n",
+        url(&broken),
+        mock.base_url()
+    );
+    let gateway = Gateway::start(&config);
+    let row = gateway.row_of(&gateway.send(&chat("it")));
+    assert_eq!((row.upstream.as_str(), row.upstream_model.as_str(), row.attempts), ("b", "dear", 2));
+    // 700 tokens of output alone, at 90,000 nano-USD
+    assert!(row.reserved.as_nanos() > 63_000_000, "{row:?}");
+    let cost = i64::try_from(row.usage.total_tokens()).unwrap() * 90_000;
+    assert_eq!(row.cost, Some(NanoUsd::new(cost)));
 }
 
 #[test]

@@ -206,3 +206,26 @@ fn a_request_at_work_keeps_the_policy_it_began_with() {
     assert_eq!(ask(&gateway, CI), 200);
     assert_eq!((old.served().len(), new.served().len()), (1, 1));
 }
+
+// FAULTS L20
+#[test]
+fn a_price_that_changes_in_the_middle_of_an_answer_is_the_next_request_s() {
+    let mock = mock();
+    let priced = |usd: u32| {
+        config(&mock.base_url(), PROD_ONLY, "")
+            + &format!("prices: {{ m: {{ input: {usd}, output: {usd} }} }}\n")
+    };
+    let gateway = Gateway::start(&priced(1));
+    let mut stream = Wire::open(gateway.data);
+    stream.write(&stream_chat("m@out=30+stall=5:1s").bytes());
+    stream.wait_for(b"data: ");
+    gateway.setup.write(&priced(100));
+    until("the new config", || (generation(&gateway) == 2).then_some(()));
+    // nano-USD per token
+    for (answer, rate) in [(stream.answer(), 1_000), (gateway.send(&stream_chat("m@out=30")), 100_000)] {
+        let row = gateway.row_of(&answer);
+        let tokens = i64::try_from(row.usage.total_tokens()).unwrap();
+        assert_eq!((row.usage.output_tokens, row.cost.unwrap().as_nanos()), (30, tokens * rate));
+        assert!(row.rates.contains(&(rate * 1_000).to_string()), "the row keeps its rates: {}", row.rates);
+    }
+}

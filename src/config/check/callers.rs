@@ -1,4 +1,4 @@
-//! Checks of teams, keys, budgets and limits.
+//! Checks of teams and keys.
 
 use std::collections::HashMap;
 
@@ -7,10 +7,10 @@ use jiff::tz::TimeZone;
 
 use super::Checker;
 use crate::base::clock::Clock;
-use crate::budget::section::BudgetSection;
 use crate::config::report::KeyPath;
 use crate::config::settings::{KeySection, Settings, TeamSection};
 use crate::identity::Pepper;
+use crate::limits::section::{LimitsSection, ModelLimitSection};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     let teams = KeyPath::top("teams");
@@ -20,6 +20,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
             "add a team with a key (`tollgate keys new TEAM/NAME`), or `open: true` to try it out alone";
         checker.error(&teams, "there is no team, so nobody may ask", hint);
     }
+    model_limits(&settings.limits, checker);
     let mut proofs = Proofs { pepper: pepper(settings), seen: HashMap::new() };
     for (name, section) in &settings.teams {
         let path = teams.key(name);
@@ -27,6 +28,26 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
         team(&path, section, settings.open, checker);
         for (index, key) in section.keys.iter().enumerate() {
             same_proof(&path.key("keys").item(index), key, &mut proofs, checker);
+        }
+    }
+}
+
+/// Limits on models: each names some limit, and none is stated twice, since the second would share the
+/// counters of the first.
+fn model_limits(sections: &[ModelLimitSection], checker: &mut Checker<'_>) {
+    let mut seen = HashMap::new();
+    for (index, section) in sections.iter().enumerate() {
+        let path = KeyPath::top("limits").item(index);
+        if let Some(models) = &section.models {
+            checker.patterns(&path.key("models"), models);
+        }
+        if section.limits() == LimitsSection::default() {
+            let hint = "`requests_per_minute`, `tokens_per_minute` or `concurrent`";
+            checker.warning(&path, "limits nothing", hint);
+        }
+        if let Some(first) = seen.insert((section.models.as_deref(), section.per), index) {
+            let message = format!("limits[{first}] is for the same models and callers");
+            checker.error(&path, message, "state all limits in one entry");
         }
     }
 }
@@ -43,7 +64,6 @@ fn team(path: &KeyPath, section: &TeamSection, open: bool, checker: &mut Checker
         checker.patterns(&path.key("models"), models);
     }
     expiry(&path.key("expires"), section.expires.as_deref(), checker);
-    budgets(&path.key("budgets"), &section.budgets, checker);
     if let Some(cache) = &section.cache {
         checker.not_zero(&path.key("cache").key("ttl"), cache.ttl.0.is_zero());
     }
@@ -78,7 +98,6 @@ fn key(path: &KeyPath, section: &KeySection, checker: &mut Checker<'_>) {
         checker.patterns(&path.key("models"), models);
     }
     expiry(&path.key("expires"), section.expires.as_deref(), checker);
-    budgets(&path.key("budgets"), &section.budgets, checker);
 }
 
 fn is_hash(text: &str) -> bool {
@@ -143,38 +162,6 @@ fn last_second(text: &str) -> Option<i64> {
         return Some(end.to_zoned(TimeZone::UTC).ok()?.timestamp().as_second() - 1);
     }
     text.parse::<jiff::Timestamp>().ok().map(|instant| instant.as_second())
-}
-
-fn budgets(path: &KeyPath, sections: &[BudgetSection], checker: &mut Checker<'_>) {
-    for (index, section) in sections.iter().enumerate() {
-        let path = path.item(index);
-        match (section.limit_usd, section.limit_tokens) {
-            (Some(_), Some(_)) => {
-                let message = "there is `limit_tokens` too";
-                checker.error(&path.key("limit_usd"), message, "write two budgets: each holds alone");
-            }
-            (None, None) if checker.meant(&path, &["limit_usd", "limit_tokens"]) => {}
-            (None, None) => checker.error(&path, "has no limit", "add `limit_usd` or `limit_tokens`"),
-            (Some(usd), None) => nothing_allowed(&path.key("limit_usd"), usd.0.as_nanos() == 0, checker),
-            (None, Some(tokens)) => nothing_allowed(&path.key("limit_tokens"), tokens == 0, checker),
-        }
-        if TimeZone::get(&section.time_zone).is_err() {
-            let hint = "an IANA name such as `UTC`, `Europe/Berlin`, `America/New_York`";
-            checker.error(&path.key("time_zone"), "not a time zone known on this machine", hint);
-        }
-        let path = path.key("warn_at");
-        if !section.warn_at.is_sorted_by(|a, b| a < b) && !checker.is_wrong(&path) {
-            let message = "must rise, without repetition";
-            checker.error(&path, message, "e.g. `[75%, 90%]`; `[]` to never warn");
-        }
-    }
-}
-
-fn nothing_allowed(path: &KeyPath, is_zero: bool, checker: &mut Checker<'_>) {
-    if is_zero {
-        let hint = "to shut someone out, remove the key or let it expire";
-        checker.error(path, "a limit of 0 refuses everything", hint);
-    }
 }
 
 const ONE_PROOF: &str = "`tollgate keys new TEAM/NAME` prints a line with the hash; or `key: \"${NAME}\"`";

@@ -1,5 +1,6 @@
 //! What a form cannot say: names that must exist, numbers that must agree, addresses that must be addresses.
 
+mod budgets;
 mod callers;
 mod doors;
 mod roads;
@@ -20,6 +21,7 @@ pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
     doors::check(settings, &mut checker);
     roads::check(settings, &mut checker);
     callers::check(settings, &mut checker);
+    budgets::check(settings, &mut checker);
     signals::check(settings, &mut checker);
     retention(settings, &mut checker);
 }

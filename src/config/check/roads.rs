@@ -42,6 +42,15 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     }
 }
 
+/// The prices that this config goes by; `None` if its catalogue cannot be read.
+pub(super) fn catalogue_of(settings: &Settings) -> Option<Catalogue> {
+    let Some(file) = &settings.price_catalogue else {
+        return Some(Catalogue::shipped().with_overrides(&settings.prices));
+    };
+    let parsed = Catalogue::parse(&fs::read_to_string(file).ok()?).ok()?;
+    Some(parsed.with_overrides(&settings.prices))
+}
+
 fn catalogue(file: &Path, checker: &mut Checker<'_>) {
     let path = KeyPath::top("price_catalogue");
     let parsed = match fs::read_to_string(file) {

@@ -82,7 +82,9 @@ fn all_metrics() -> String {
     signals.config_reloaded(true);
     signals.config_reloaded(false);
     signals.panicked();
-    signals.budget_crossed("team:search/month", 75);
+    signals.budget_crossed("team:search/month", "team search", 75);
+    signals.budget_shadowed("team:search/month", "team search", "0.10 USD");
+    signals.budget_drifted("team:search/month", "team search", "0.10 USD", "0.20 USD");
     signals.budgets_source(|| {
         vec![BudgetGauge {
             id: "team:search/month".into(),

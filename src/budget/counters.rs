@@ -1,0 +1,358 @@
+//! The arithmetic of one account: what is spent, what is reserved, in which window. No lock, no clock.
+
+use std::sync::Arc;
+
+use super::amount::{Amount, Need};
+use super::counted::Member;
+use super::section::WhenSpent;
+use super::spec::BudgetSpec;
+use super::spent::Spent;
+use super::window::{Period, Window};
+use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
+
+/// One account's counters and the terms they are held to.
+#[derive(Debug)]
+pub(super) struct Counters {
+    pub(super) spec: Arc<BudgetSpec>,
+    spent: Spent,
+    /// 128 bits, so that no sum of requests overflows.
+    reserved: i128,
+    /// Holds under way, of this window or an earlier one.
+    open: u64,
+    /// `None` before the first use.
+    window: Option<Window>,
+    /// A reload changed where windows begin; the one under way keeps its usage and gets the new bounds.
+    moved: bool,
+    /// Counts windows, so that a hold knows whether its own is still the current one.
+    turn: u64,
+    /// The bit at each percent that was reported in this window.
+    crossed: u128,
+    shadow: Shadow,
+    /// Let go to make room: whoever still has it looks for the name's new account.
+    pub(super) is_gone: bool,
+}
+
+/// What one request holds in one account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Hold {
+    count: i128,
+    turn: u64,
+    /// A shadow budget would have said no.
+    is_shadowed: bool,
+}
+
+/// What a shadow budget would have refused in this window, since the gateway started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Shadow {
+    refused: u64,
+    amount: i128,
+}
+
+/// An account at an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetState {
+    /// Settled in this window.
+    pub spent: Amount,
+    /// Held by requests that are under way.
+    pub reserved: Amount,
+    /// The limit.
+    pub limit: Amount,
+    /// What a next request could still reserve; below zero when overspent.
+    pub left: Amount,
+    /// The window that these are of.
+    pub window: Window,
+    /// The highest warn threshold that `spent` has reached, in percent.
+    pub crossed: Option<u8>,
+    /// Of a shadow budget: how many requests it would have refused or cut, in this window and since the start.
+    pub would_have_refused: u64,
+    /// Of a shadow budget: what those requests used.
+    pub would_have_saved: Amount,
+}
+
+/// A warn threshold that a settlement passed: told once per window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crossing {
+    /// The budget's id.
+    pub budget: String,
+    /// Whose spending, e.g. `team search`.
+    pub scope: String,
+    /// The threshold, in percent of the limit.
+    pub percent: u8,
+    /// What is spent now.
+    pub spent: Amount,
+    /// The limit.
+    pub limit: Amount,
+}
+
+/// A request that a shadow budget would have refused or cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shadowed {
+    /// The budget's id.
+    pub budget: String,
+    /// Whose spending, e.g. `user alice of team search`.
+    pub scope: String,
+    /// What the request used.
+    pub used: Amount,
+    /// How many it would have refused by now, this one included.
+    pub refused: u64,
+}
+
+impl Counters {
+    pub(super) const fn new(spec: Arc<BudgetSpec>) -> Self {
+        Self {
+            spec,
+            spent: Spent::new(),
+            reserved: 0,
+            open: 0,
+            window: None,
+            moved: false,
+            turn: 0,
+            crossed: 0,
+            shadow: Shadow { refused: 0, amount: 0 },
+            is_gone: false,
+        }
+    }
+
+    /// New terms for the same counters: usage stays. Thresholds that the new limit un-crosses will be
+    /// told again.
+    pub(super) fn adopt(&mut self, spec: Arc<BudgetSpec>) {
+        self.moved |= spec.windows_differ(&self.spec);
+        self.spec = spec;
+        self.crossed &= self.reached();
+    }
+
+    /// The earliest instant at which anything can be charged still: a clock that went back changes nothing.
+    pub(super) fn earliest(&self) -> Timestamp {
+        match (self.window, self.spec.period) {
+            (None, _) => Window::ALWAYS.start,
+            // its newest bucket
+            (Some(Window { end: Some(end), .. }), period @ Period::Rolling(_)) => period.bucket_before(end),
+            (Some(window), _) => window.start,
+        }
+    }
+
+    /// Begins a new window if the current one is over. A clock that jumps back changes nothing.
+    pub(super) fn roll(&mut self, now: Timestamp) -> Window {
+        let over = match self.window {
+            Some(current) if !current.over(now) && !self.moved => return current,
+            Some(current) => current.over(now),
+            None => false,
+        };
+        let window = *self.window.insert(self.spec.window(now));
+        self.moved = false;
+        if let Period::Rolling(_) = self.spec.period {
+            self.spent.forget_before(self.spec.period.bucket(window.start));
+            self.crossed &= self.reached();
+        } else if over {
+            self.turn += 1;
+            (self.spent, self.reserved, self.crossed) = (Spent::new(), 0, 0);
+            self.shadow = Shadow::default();
+        }
+        window
+    }
+
+    /// Whether there is room.
+    pub(super) fn has_room(&self, need: Need) -> bool {
+        self.spent.sum() + self.reserved + self.count(need) <= self.spec.limit.count()
+    }
+
+    /// Whether it says no to what begins.
+    pub(super) fn refuses(&self, need: Need) -> bool {
+        self.spec.is_held() && !self.has_room(need)
+    }
+
+    /// Whether it says no to more of what is under way. Nobody is stopped for what they do not ask.
+    pub(super) fn refuses_more(&self, hold: Hold, more: Need) -> bool {
+        self.is_current(hold) && self.count(more) > 0 && self.refuses(more)
+    }
+
+    /// Reserves, whether there is room or not: ask [`Counters::refuses`] first.
+    pub(super) fn reserve(&mut self, need: Need) -> Hold {
+        let count = self.count(need);
+        let is_shadowed = self.is_in_shadow_of(need);
+        self.reserved += count;
+        self.open += 1;
+        Hold { count, turn: self.turn, is_shadowed }
+    }
+
+    /// Adds to a hold, whether there is room or not.
+    pub(super) fn top_up(&mut self, hold: &mut Hold, more: Need) {
+        let count = self.count(more);
+        if self.is_current(*hold) {
+            hold.is_shadowed |= count > 0 && self.is_in_shadow_of(more);
+            self.reserved += count;
+        }
+        hold.count += count;
+    }
+
+    /// Gives back what a hold has above `need`.
+    pub(super) fn lower(&mut self, hold: &mut Hold, need: Need) {
+        let back = hold.count - hold.count.min(self.count(need));
+        hold.count -= back;
+        if self.is_current(*hold) {
+            self.reserved -= back;
+        }
+    }
+
+    /// Gives a hold back whole.
+    pub(super) fn release(&mut self, hold: Hold) {
+        self.open -= 1;
+        if self.is_current(hold) {
+            self.reserved -= hold.count;
+        }
+    }
+
+    /// Turns a hold into what was really used, more or less, charged to the window of `charged_at`, which
+    /// may be over.
+    pub(super) fn settle(&mut self, hold: Hold, charged_at: Timestamp, actual: Need) {
+        self.release(hold);
+        let count = self.count(actual);
+        if self.window.is_some_and(|window| window.start <= charged_at) {
+            self.spent.add(self.spec.period.bucket(charged_at), count);
+        }
+        if hold.is_shadowed && self.is_current(hold) {
+            self.shadow.refused += 1;
+            self.shadow.amount += count;
+        }
+    }
+
+    /// The thresholds that were reached since they were last asked for.
+    pub(super) fn crossings(&mut self, member: &Member, told: &mut Vec<Crossing>) {
+        let new = self.reached() & !self.crossed;
+        self.crossed |= new;
+        if new != 0 {
+            let percents = self.spec.warn_at.iter().map(|share| share.0).filter(|p| new & bit(*p) != 0);
+            told.extend(percents.map(|percent| self.crossing(member, percent)));
+        }
+    }
+
+    pub(super) fn shadowed(&self, hold: Hold, member: &Member, actual: Need) -> Option<Shadowed> {
+        (hold.is_shadowed && self.is_current(hold)).then(|| Shadowed {
+            budget: self.spec.id.clone(),
+            scope: self.spec.counted.describe(member),
+            used: self.amount(self.count(actual)),
+            refused: self.shadow.refused,
+        })
+    }
+
+    /// Sets what is spent, as the ledger has it; reservations under way stay.
+    pub(super) fn assign(&mut self, spent: Spent) {
+        self.spent = spent;
+        if let Some(window) = self.window {
+            self.spent.forget_before(self.spec.period.bucket(window.start));
+        }
+        self.crossed = self.reached();
+    }
+
+    /// Adds what was missing in the window of `turn`, or takes what was too much. Tells no thresholds: they
+    /// are told by the next settlement.
+    pub(super) fn repair(&mut self, turn: u64, missing: &Spent) {
+        if turn == self.turn {
+            for (bucket, count) in missing.buckets() {
+                self.spent.add(bucket, count);
+            }
+            if let Some(window) = self.window {
+                self.spent.forget_before(self.spec.period.bucket(window.start));
+            }
+        }
+    }
+
+    /// Whether it counts nothing at `now`, so that a new account would be the same.
+    pub(super) fn is_idle(&mut self, now: Timestamp) -> bool {
+        self.open == 0 && {
+            self.roll(now);
+            self.spent.is_nothing()
+        }
+    }
+
+    /// The highest threshold reached.
+    pub(super) fn warning(&self, member: &Member) -> Option<Crossing> {
+        self.highest_reached().map(|percent| self.crossing(member, percent))
+    }
+
+    pub(super) fn state(&self) -> BudgetState {
+        BudgetState {
+            spent: self.amount(self.spent.sum()),
+            reserved: self.amount(self.reserved),
+            limit: self.amount(self.spec.limit.count()),
+            left: self.left(),
+            window: self.window.unwrap_or(Window::ALWAYS),
+            crossed: self.highest_reached(),
+            would_have_refused: self.shadow.refused,
+            would_have_saved: self.amount(self.shadow.amount),
+        }
+    }
+
+    pub(super) const fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
+    pub(super) const fn turn(&self) -> u64 {
+        self.turn
+    }
+
+    pub(super) fn left(&self) -> Amount {
+        self.amount(self.spec.limit.count() - self.spent.sum() - self.reserved)
+    }
+
+    /// What is left for a next request, not below zero, if this holds and counts USD.
+    pub(super) fn left_usd(&self) -> Option<NanoUsd> {
+        let left = if self.spec.shadow { None } else { self.left().as_usd() };
+        left.map(|usd| usd.max(NanoUsd::ZERO))
+    }
+
+    /// When there will be room for `need`, as far as that hangs on spending and not on what is under way.
+    pub(super) fn resets_at(&self, need: Need) -> Option<Timestamp> {
+        let end = self.window.and_then(|window| window.end);
+        let Period::Rolling(_) = self.spec.period else { return end };
+        let too_much = self.spent.sum() + self.reserved + self.count(need) - self.spec.limit.count();
+        let bucket = self.spent.ages_out_with(too_much).or(self.spent.first_bucket());
+        bucket.map_or(end, |bucket| self.spec.period.ages_out(bucket))
+    }
+
+    pub(super) fn amount(&self, count: i128) -> Amount {
+        Amount::new(count, self.spec.limit.unit())
+    }
+
+    pub(super) fn count(&self, need: Need) -> i128 {
+        need.count(self.spec.limit.unit())
+    }
+
+    /// Whether a hold is of the current window. A request is charged to the window that admitted it
+    /// (FAULTS T5); once that is over there is nothing left to hold it to.
+    const fn is_current(&self, hold: Hold) -> bool {
+        hold.turn == self.turn
+    }
+
+    fn is_in_shadow_of(&self, need: Need) -> bool {
+        self.spec.shadow && self.spec.when_spent != WhenSpent::Warn && !self.has_room(need)
+    }
+
+    fn crossing(&self, member: &Member, percent: u8) -> Crossing {
+        Crossing {
+            budget: self.spec.id.clone(),
+            scope: self.spec.counted.describe(member),
+            percent,
+            spent: self.amount(self.spent.sum()),
+            limit: self.amount(self.spec.limit.count()),
+        }
+    }
+
+    fn highest_reached(&self) -> Option<u8> {
+        self.spec.warn_at.iter().rev().map(|p| p.0).find(|percent| self.reaches(*percent))
+    }
+
+    fn reached(&self) -> u128 {
+        self.spec.warn_at.iter().filter(|p| self.reaches(p.0)).fold(0, |bits, p| bits | bit(p.0))
+    }
+
+    fn reaches(&self, percent: u8) -> bool {
+        self.spent.sum() * 100 >= self.spec.limit.count() * i128::from(percent)
+    }
+}
+
+/// Percents are 1 to 100, so each has its bit.
+const fn bit(percent: u8) -> u128 {
+    1 << (percent % 128)
+}
