@@ -15,8 +15,7 @@ pub use instant::instant;
 pub use query::{Dimension, NotADimension, Query};
 pub use reprice::{Repriced, Repricing};
 
-use crate::base::clock::Timestamp;
-use crate::store::ledger::{LedgerReader, Scope, Spent, StoreFault};
+use crate::store::ledger::{LedgerReader, StoreFault};
 use crate::store::record::Record;
 
 use query::Grouping;
@@ -55,25 +54,6 @@ pub fn run(reader: &mut dyn LedgerReader, query: &Query) -> Result<Report, Store
             Ok(()) => return Ok(sums.report(query)),
             Err(StoreFault::Moved) if tries > 0 => {}
             Err(fault) => return Err(fault),
-        }
-    }
-}
-
-/// What `scope` has spent since `since`: what a budget's counter starts from.
-///
-/// # Errors
-/// When the ledger cannot be read.
-pub fn spent_since(
-    reader: &mut dyn LedgerReader,
-    scope: Scope<'_>,
-    since: Timestamp,
-) -> Result<Spent, StoreFault> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        match reader.spent_since(scope, since) {
-            Err(StoreFault::Moved) if tries > 0 => {}
-            answer => return answer,
         }
     }
 }

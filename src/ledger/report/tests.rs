@@ -18,10 +18,6 @@ impl LedgerReader for Rows {
         self.0.iter().filter(|row| filter.lets_through(row)).for_each(each);
         Ok(())
     }
-    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
-        let rows = self.0.iter().filter(|row| scope.covers(row) && row.started_at >= since.as_nanos());
-        Ok(rows.map(Spent::of).fold(Spent::default(), Spent::plus))
-    }
 }
 
 fn by(dimensions: &[Dimension]) -> Query {
@@ -134,11 +130,7 @@ fn a_scan_that_was_overtaken_begins_again() {
             self.0 = self.0.saturating_sub(1);
             if self.0 > 0 { Err(StoreFault::Moved) } else { Ok(()) }
         }
-        fn spent_since(&mut self, _: Scope<'_>, _: Timestamp) -> Result<Spent, StoreFault> {
-            Err(StoreFault::Moved)
-        }
     }
     assert_eq!(run(&mut Overtaken(3), &by(&[])).unwrap().total.requests, 1);
     assert!(matches!(run(&mut Overtaken(99), &by(&[])), Err(StoreFault::Moved)));
-    assert!(spent_since(&mut Overtaken(1), Scope::Everything, Timestamp::from_secs(0)).is_err());
 }
