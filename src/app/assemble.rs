@@ -213,7 +213,9 @@ fn upstream_limiters(settings: &Settings, lasting: &Lasting) -> Vec<Option<Arc<L
 pub fn catalogue(settings: &Settings) -> Result<Arc<Catalogue>, AssemblyFault> {
     let base = match &settings.price_catalogue {
         None => Catalogue::shipped(),
-        Some(path) => Arc::new(read_catalogue(path)?),
+        Some(path) => Arc::new(
+            read_catalogue(path).map_err(|fault| AssemblyFault(format!("price_catalogue {}", fault.0)))?,
+        ),
     };
     if settings.prices.is_empty() {
         return Ok(base);
@@ -221,10 +223,12 @@ pub fn catalogue(settings: &Settings) -> Result<Arc<Catalogue>, AssemblyFault> {
     Ok(Arc::new(base.with_overrides(&settings.prices)))
 }
 
-fn read_catalogue(path: &Path) -> Result<Catalogue, AssemblyFault> {
-    let fault = |fault: &dyn ToString| {
-        AssemblyFault(format!("price_catalogue {}: {}", path.display(), fault.to_string()))
-    };
+/// Reads a catalogue's file.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn read_catalogue(path: &Path) -> Result<Catalogue, AssemblyFault> {
+    let fault = |fault: &dyn ToString| AssemblyFault(format!("{}: {}", path.display(), fault.to_string()));
     let text = fs::read_to_string(path).map_err(|error| fault(&error))?;
     Catalogue::parse(&text).map_err(|error| fault(&error))
 }

@@ -8,7 +8,7 @@ mod reload;
 mod running;
 mod spent;
 
-pub use assemble::{AssemblyFault, catalogue};
+pub use assemble::{AssemblyFault, catalogue, read_catalogue};
 pub use budget_rows::{BudgetRow, BudgetRows, MoreAccounts};
 pub use reload::{ReloadState, Reloader};
 pub use running::{Running, StartFault, pepper_path, start};

@@ -87,7 +87,7 @@ pub fn run() -> Exit {
 
 fn run_usage(command: &UsageCommand) -> Exit {
     match load_without_secrets(&command.place.config) {
-        Ok(loaded) => usage::run_in(&loaded.settings.data_dir, &command.args),
+        Ok(loaded) => usage::run_in(&loaded.settings, &command.args),
         Err(exit) => exit,
     }
 }

@@ -1,14 +1,18 @@
 //! `tollgate usage`: who spent what. Reads the books beside a running gateway, or without one.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use jiff::tz::TimeZone;
 
+use crate::app::read_catalogue;
 use crate::base::clock::{Clock, Timestamp};
+use crate::config::settings::Settings;
 use crate::ledger::books::Books;
 use crate::ledger::journal::is_in_use;
-use crate::ledger::report::{self, Dimension, Query, Report};
+use crate::ledger::report::{self, Dimension, Query, Report, Repricing};
+use crate::pricing::catalogue::Catalogue;
 use crate::store::ledger::Filter;
 
 use super::out::{self, Exit};
@@ -57,12 +61,21 @@ pub struct UsageArgs {
     /// Print CSV, without a total
     #[arg(long)]
     pub csv: bool,
+    /// Show beside it what it would have cost by another catalogue: a file as `price_catalogue` takes, or
+    /// `shipped`; the config's own `prices` are left out
+    #[arg(long, value_name = "CATALOG", conflicts_with = "csv")]
+    pub reprice: Option<String>,
 }
 
-/// Reports the usage recorded in `data_dir`.
+/// Reports the usage recorded in the data directory of `settings`.
 #[must_use]
-pub fn run_in(data_dir: &Path, args: &UsageArgs) -> Exit {
-    let report = match query(args, Clock::system().now()).and_then(|query| answer(data_dir, &query)) {
+pub fn run_in(settings: &Settings, args: &UsageArgs) -> Exit {
+    let asked = query(args, Clock::system().now()).and_then(|query| {
+        let repricing =
+            args.reprice.as_deref().map(|catalogue| repricing(settings, catalogue)).transpose()?;
+        Ok(Query { repricing, ..query })
+    });
+    let report = match asked.and_then(|query| answer(&settings.data_dir, &query)) {
         Ok(report) => report,
         Err(message) => {
             out::note(&message);
@@ -134,6 +147,18 @@ fn query(args: &UsageArgs, now: Timestamp) -> Result<Query, String> {
         tags: args.tags.clone(),
     };
     Ok(Query { time_zone, ..Query::new(args.by.clone(), filter) })
+}
+
+/// The catalogue to look back with, and where the upstreams of the config are.
+fn repricing(settings: &Settings, catalogue: &str) -> Result<Repricing, String> {
+    let catalogue = match catalogue {
+        "shipped" => Catalogue::shipped(),
+        path => Arc::new(read_catalogue(Path::new(path)).map_err(|fault| format!("--reprice {fault}"))?),
+    };
+    let host = |url: &str| url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_owned));
+    let hosts = settings.upstreams.iter();
+    let hosts = hosts.filter_map(|(name, upstream)| Some((name.clone(), host(&upstream.base_url)?)));
+    Ok(Repricing { catalogue, hosts: hosts.collect() })
 }
 
 fn tag(text: &str) -> Result<(String, String), String> {

@@ -58,13 +58,23 @@ struct Column {
     cell: fn(&Figures) -> String,
 }
 
-const COLUMNS: [Column; 13] = [
+const COLUMNS: [Column; 15] = [
     Column { heading: "requests", shown: |_| true, cell: |f| thousands(f.requests) },
     Column { heading: "input", shown: |_| true, cell: |f| thousands(f.input_tokens) },
     Column { heading: "cached", shown: |f| f.cached_input_tokens > 0, cell: |f| rare(f.cached_input_tokens) },
     Column { heading: "output", shown: |_| true, cell: |f| thousands(f.output_tokens) },
     Column { heading: "reasoning", shown: |f| f.reasoning_tokens > 0, cell: |f| rare(f.reasoning_tokens) },
     Column { heading: "cost USD", shown: |_| true, cell: cost },
+    Column {
+        heading: "repriced USD",
+        shown: |f| f.repriced.is_some(),
+        cell: |f| f.repriced.map_or_else(|| "-".to_owned(), |repriced| usd(repriced.cost)),
+    },
+    Column {
+        heading: "not repriced",
+        shown: |f| f.repriced.is_some_and(|repriced| repriced.unpriced_requests > 0),
+        cell: |f| rare(f.repriced.map_or(0, |repriced| repriced.unpriced_requests)),
+    },
     Column {
         heading: "saved USD",
         shown: |f| f.saved > NanoUsd::ZERO,

@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::clock::Timestamp;
-use crate::store::ledger::{
-    Checkpoint, Filter, LedgerReader, Position, Retired, Scope, Spending, Spent, StoreFault,
-};
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Retired, Spending, StoreFault};
 use crate::store::record::Record;
 use crate::store::sqlite::{Snapshot, SqliteReader};
 
@@ -56,7 +54,7 @@ impl Books {
     pub fn open_intents(&mut self) -> Result<u64, StoreFault> {
         let checkpoint = self.checkpoint()?;
         let Some(Span { checkpoint, end, .. }) = self.span(checkpoint)? else { return Ok(0) };
-        let mut follower = Follower::new(&self.data_dir, checkpoint.replay_from);
+        let mut follower = Follower::new(&self.data_dir, checkpoint.replay_from).to_a_moving_end();
         let mut open = HashSet::new();
         while let Some(entry) = follower.next(end).map_err(tail)? {
             match entry.kind {
@@ -153,7 +151,7 @@ impl Books {
             _ => None,
         };
         let mut seen = HashSet::new();
-        let mut follower = Follower::new(&self.data_dir, checkpoint.settled_to);
+        let mut follower = Follower::new(&self.data_dir, checkpoint.settled_to).to_a_moving_end();
         while let Some(entry) = follower.next(end).map_err(tail)? {
             if entry.kind != Kind::Outcome || !seen.insert(entry.id) {
                 continue;
@@ -207,24 +205,6 @@ impl LedgerReader for Books {
         drop(snapshot);
         self.ledger = ledger;
         Ok(())
-    }
-
-    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
-        self.look_for_ledger()?;
-        let mut ledger = self.ledger.take();
-        let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
-        let mut spent = Spent::default();
-        self.on_the_way(snapshot.as_ref(), &mut |record| {
-            if scope.covers(record) && record.started_at >= since.as_nanos() {
-                spent = spent.plus(Spent::of(record));
-            }
-        })?;
-        if let Some(snapshot) = &snapshot {
-            spent = spent.plus(snapshot.spent_since(scope, since)?);
-        }
-        drop(snapshot);
-        self.ledger = ledger;
-        Ok(spent)
     }
 }
 

@@ -4,6 +4,8 @@ pub mod books;
 pub mod journal;
 #[cfg(test)]
 mod kill_tests;
+#[cfg(test)]
+mod measurements;
 mod open_intents;
 pub mod recovery;
 pub mod report;

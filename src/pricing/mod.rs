@@ -8,6 +8,7 @@ mod import_genai;
 mod import_litellm;
 mod import_merge;
 mod names;
+pub mod names_of_answer;
 pub mod price;
 pub mod rates;
 pub mod section;

@@ -12,6 +12,7 @@ use crate::base::usage::{Usage, UsageSource};
 use crate::dialect::meter::Reading;
 use crate::dialect::path::Metering;
 use crate::pricing::cost::{Cost, Terms, cost};
+use crate::pricing::names_of_answer::NamesOfAnswer;
 use crate::pricing::price::{Price, Tier};
 use crate::store::record::Outcome;
 
@@ -114,14 +115,13 @@ fn final_price(books: &Books) -> Option<Arc<Price>> {
     let record = &books.record;
     let catalogue = &books.policy.prices;
     let now = Timestamp::from_nanos(record.started_at);
-    let overridden = |model: &&String| books.policy.overridden.contains(model);
     let host = books.attempts.last().map(|attempt| attempt.host.as_str());
-    if let Some(model) = [&record.upstream_model, &record.model].into_iter().find(overridden) {
-        return catalogue.price(None, model, now);
-    }
-    let known = [&record.response_model, &record.upstream_model, &record.model]
-        .into_iter()
-        .filter(|model| !model.is_empty())
-        .find_map(|model| catalogue.price(host, model, now));
+    let names = NamesOfAnswer {
+        answered: &record.response_model,
+        sent: &record.upstream_model,
+        asked: &record.model,
+    };
+    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own == model);
+    let known = names.in_order(overridden).find_map(|model| catalogue.price(host, model, now));
     known.or_else(|| books.price_as.as_ref().and_then(|model| catalogue.price(None, model, now)))
 }

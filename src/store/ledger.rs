@@ -79,12 +79,6 @@ pub trait LedgerReader {
     /// # Errors
     /// When the engine cannot be read. After [`StoreFault::Moved`] forget what was seen and begin again.
     fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault>;
-
-    /// What requests of `scope` that began at `since` or later have cost. An unknown price adds nothing.
-    ///
-    /// # Errors
-    /// When the engine cannot be read.
-    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault>;
 }
 
 /// What one admitted request spent, and whose: what budgets are counted from.
@@ -131,57 +125,6 @@ impl<'a> Spending<'a> {
             tokens: record.usage.total_tokens(),
             requests: 1,
         })
-    }
-}
-
-/// Whose spending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Scope<'a> {
-    /// Everyone's.
-    Everything,
-    /// One team's.
-    Team(&'a str),
-    /// One key's.
-    Key {
-        /// The key's team.
-        team: &'a str,
-        /// Its name within the team.
-        key: &'a str,
-    },
-}
-
-impl Scope<'_> {
-    /// Whether `record` is spending of this scope.
-    #[must_use]
-    pub fn covers(self, record: &Record) -> bool {
-        match self {
-            Self::Everything => true,
-            Self::Team(team) => record.team == team,
-            Self::Key { team, key } => record.team == team && record.key == key,
-        }
-    }
-}
-
-/// Money and tokens spent; sums are held at the top of the range.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Spent {
-    /// What it cost.
-    pub cost: NanoUsd,
-    /// Input and output tokens together.
-    pub tokens: u64,
-}
-
-impl Spent {
-    /// This and `other` together.
-    #[must_use]
-    pub fn plus(self, other: Self) -> Self {
-        Self { cost: self.cost + other.cost, tokens: self.tokens.saturating_add(other.tokens) }
-    }
-
-    /// What one record spent.
-    #[must_use]
-    pub fn of(record: &Record) -> Self {
-        Self { cost: record.cost.unwrap_or_default(), tokens: record.usage.total_tokens() }
     }
 }
 

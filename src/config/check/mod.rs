@@ -10,6 +10,8 @@ mod tests;
 
 use std::time::Duration;
 
+use crate::base::units::Span;
+
 use super::report::{KeyPath, Report};
 use super::settings::Settings;
 use super::suggest::did_you_mean;
@@ -28,15 +30,23 @@ pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
 
 /// Rows must stay as long as a budget that ends counts them: it is counted from them at every start.
 fn retention(settings: &Settings, checker: &mut Checker<'_>) {
-    let path = KeyPath::top("ledger").key("keep");
-    if settings.ledger.keep.is_some_and(|keep| keep.0 < LONGEST_WINDOW) {
-        let hint = "at least `32d`, so that a budget of a month finds its rows";
-        checker.error(&path, "rows would go before the windows of budgets end", hint);
+    let Some(Span(keep)) = settings.ledger.keep else { return };
+    let teams = settings.teams.values();
+    let in_teams =
+        teams.flat_map(|team| team.budgets.iter().chain(team.keys.iter().flat_map(|key| &key.budgets)));
+    let rolling = settings.budgets.iter().chain(in_teams).filter_map(|budget| budget.rolling);
+    let longest = rolling.map(|span| span.0 + A_DAY).max().unwrap_or_default().max(LONGEST_MONTH);
+    if keep < longest {
+        let path = KeyPath::top("ledger").key("keep");
+        let days = longest.as_secs().div_ceil(A_DAY.as_secs());
+        let hint = format!("at least `{days}d`, so that the longest window finds its rows");
+        checker.error(&path, "rows would go before the windows of budgets end", &hint);
     }
 }
 
-/// A month with a clock change in it, and time for requests that began before it.
-const LONGEST_WINDOW: Duration = Duration::from_hours(32 * 24);
+/// A clock change, and time for requests that began before the window.
+const A_DAY: Duration = Duration::from_hours(24);
+const LONGEST_MONTH: Duration = Duration::from_hours(32 * 24);
 
 struct Checker<'a> {
     root: &'a Node,

@@ -140,4 +140,8 @@ fn rows_outlive_the_windows_that_are_counted_from_them() {
     let keep = |span: &str| wrong(&format!("{SMALL}ledger: {{ keep: {span} }}\n"));
     assert_eq!(keep("31d"), ["3:17 ledger.keep: rows would go before the windows of budgets end"]);
     assert!(load_text(format!("{SMALL}ledger: {{ keep: 32d }}\n")).is_ok());
+    let rolling = "budgets: [{ limit_usd: 1, rolling: 90d }]\n";
+    let with = |keep: &str| format!("{SMALL}{rolling}ledger: {{ keep: {keep} }}\n");
+    assert_eq!(wrong(&with("90d")), ["4:17 ledger.keep: rows would go before the windows of budgets end"]);
+    assert!(load_text(with("91d")).is_ok());
 }

@@ -24,6 +24,7 @@ pub struct Follower {
     whole_to: Position,
     damage: Option<Position>,
     pass_over_gaps: bool,
+    end_moves: bool,
 }
 
 /// A whole record in the journal.
@@ -64,6 +65,7 @@ impl Follower {
             whole_to: from,
             damage: None,
             pass_over_gaps: false,
+            end_moves: false,
         }
     }
 
@@ -71,6 +73,12 @@ impl Follower {
     #[must_use]
     pub fn passing_over_gaps(self) -> Self {
         Self { pass_over_gaps: true, ..self }
+    }
+
+    /// For readers beside a writer: what is not whole at the very end is being written, and is no damage.
+    #[must_use]
+    pub fn to_a_moving_end(self) -> Self {
+        Self { end_moves: true, ..self }
     }
 
     /// Where the next record will be looked for.
@@ -102,6 +110,9 @@ impl Follower {
                 if let Some(found) = self.find_in_segment(end)? {
                     return Ok(Some(found));
                 }
+            }
+            if self.end_moves && self.at.segment == limit.segment {
+                self.damage = None;
             }
             self.report_damage();
             if self.at.segment == limit.segment {

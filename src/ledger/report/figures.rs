@@ -7,6 +7,7 @@ use crate::base::usage::UsageSource;
 use crate::store::record::{CacheResult, Outcome, Record};
 
 use super::quantile::Quantiles;
+use super::reprice::Repriced;
 
 /// The figures of one row. Sums are held at the top of their range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -45,6 +46,8 @@ pub struct Figures {
     pub first_token_p50_us: Option<u64>,
     /// The time to the first token that 95 % of them did not pass.
     pub first_token_p95_us: Option<u64>,
+    /// What it would have cost by another catalogue, if that was asked.
+    pub repriced: Option<Repriced>,
 }
 
 /// A figure's name in JSON and CSV, in order.
@@ -96,6 +99,10 @@ impl Figures {
 
     pub(super) fn add_to_json(&self, object: &mut Map<String, Value>) {
         object.extend(FIGURE_NAMES.into_iter().map(String::from).zip(self.as_json()));
+        if let Some(Repriced { cost, unpriced_requests }) = self.repriced {
+            object.insert("repriced_nano_usd".into(), cost.as_nanos().into());
+            object.insert("repriced_unpriced_requests".into(), unpriced_requests.into());
+        }
     }
 }
 
@@ -108,7 +115,8 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    pub(super) fn add(&mut self, record: &Record) {
+    /// `repriced` is what the record would have cost by another catalogue, if that was asked.
+    pub(super) fn add(&mut self, record: &Record, repriced: Option<Option<NanoUsd>>) {
         let (sum, usage) = (&mut self.figures, &record.usage);
         let refused = record.outcome == Outcome::Refused;
         add(&mut sum.requests, 1);
@@ -125,6 +133,9 @@ impl Sum {
         add(&mut sum.refused, u64::from(refused));
         add(&mut sum.cache_hits, u64::from(is_hit(record.cache)));
         add(&mut sum.estimated_requests, u64::from(record.usage_source == UsageSource::Estimated));
+        if let Some(repriced) = repriced {
+            sum.repriced = Some(sum.repriced.unwrap_or_default().plus(repriced));
+        }
         if !refused {
             self.duration.add(record.duration_us);
         }

@@ -4,6 +4,7 @@ mod figures;
 mod instant;
 mod quantile;
 mod query;
+mod reprice;
 
 use std::collections::HashMap;
 
@@ -12,9 +13,9 @@ use serde_json::{Map, Value};
 pub use figures::{FIGURE_NAMES, Figures};
 pub use instant::instant;
 pub use query::{Dimension, NotADimension, Query};
+pub use reprice::{Repriced, Repricing};
 
-use crate::base::clock::Timestamp;
-use crate::store::ledger::{LedgerReader, Scope, Spent, StoreFault};
+use crate::store::ledger::{LedgerReader, StoreFault};
 use crate::store::record::Record;
 
 use query::Grouping;
@@ -47,31 +48,12 @@ pub struct Row {
 pub fn run(reader: &mut dyn LedgerReader, query: &Query) -> Result<Report, StoreFault> {
     let mut tries = TRIES;
     loop {
-        let mut sums = Sums::new(Grouping::new(query));
+        let mut sums = Sums::new(query);
         tries -= 1;
         match reader.scan(&query.filter, &mut |record| sums.add(record)) {
             Ok(()) => return Ok(sums.report(query)),
             Err(StoreFault::Moved) if tries > 0 => {}
             Err(fault) => return Err(fault),
-        }
-    }
-}
-
-/// What `scope` has spent since `since`: what a budget's counter starts from.
-///
-/// # Errors
-/// When the ledger cannot be read.
-pub fn spent_since(
-    reader: &mut dyn LedgerReader,
-    scope: Scope<'_>,
-    since: Timestamp,
-) -> Result<Spent, StoreFault> {
-    let mut tries = TRIES;
-    loop {
-        tries -= 1;
-        match reader.spent_since(scope, since) {
-            Err(StoreFault::Moved) if tries > 0 => {}
-            answer => return answer,
         }
     }
 }
@@ -99,25 +81,33 @@ impl Report {
 /// of journal settled during one scan.
 const TRIES: u32 = 5;
 
-struct Sums {
+struct Sums<'q> {
     grouping: Grouping,
+    repricing: Option<&'q Repricing>,
     groups: HashMap<Vec<String>, figures::Sum>,
     total: figures::Sum,
     values: Vec<String>,
 }
 
-impl Sums {
-    fn new(grouping: Grouping) -> Self {
-        Self { grouping, groups: HashMap::new(), total: figures::Sum::default(), values: Vec::new() }
+impl<'q> Sums<'q> {
+    fn new(query: &'q Query) -> Self {
+        Self {
+            grouping: Grouping::new(query),
+            repricing: query.repricing.as_ref(),
+            groups: HashMap::new(),
+            total: figures::Sum::default(),
+            values: Vec::new(),
+        }
     }
 
     fn add(&mut self, record: &Record) {
         self.grouping.values_of(record, &mut self.values);
+        let repriced = self.repricing.map(|repricing| repricing.cost(record));
         match self.groups.get_mut(&self.values) {
-            Some(group) => group.add(record),
-            None => self.groups.entry(self.values.clone()).or_default().add(record),
+            Some(group) => group.add(record, repriced),
+            None => self.groups.entry(self.values.clone()).or_default().add(record, repriced),
         }
-        self.total.add(record);
+        self.total.add(record, repriced);
     }
 
     fn report(self, query: &Query) -> Report {

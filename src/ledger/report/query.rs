@@ -8,6 +8,8 @@ use jiff::tz::TimeZone;
 use crate::store::ledger::Filter;
 use crate::store::record::Record;
 
+use super::reprice::Repricing;
+
 /// A question to the books.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -17,6 +19,8 @@ pub struct Query {
     pub filter: Filter,
     /// Where days begin.
     pub time_zone: TimeZone,
+    /// What to look back with, beside what was recorded.
+    pub repricing: Option<Repricing>,
 }
 
 impl Query {
@@ -30,7 +34,7 @@ impl Query {
         {
             by.insert(place, Dimension::Team);
         }
-        Self { by, filter, time_zone: TimeZone::UTC }
+        Self { by, filter, time_zone: TimeZone::UTC, repricing: None }
     }
 }
 

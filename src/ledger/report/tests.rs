@@ -18,10 +18,6 @@ impl LedgerReader for Rows {
         self.0.iter().filter(|row| filter.lets_through(row)).for_each(each);
         Ok(())
     }
-    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
-        let rows = self.0.iter().filter(|row| scope.covers(row) && row.started_at >= since.as_nanos());
-        Ok(rows.map(Spent::of).fold(Spent::default(), Spent::plus))
-    }
 }
 
 fn by(dimensions: &[Dimension]) -> Query {
@@ -109,6 +105,23 @@ fn json_has_rows_and_a_total_in_integers() {
 }
 
 #[test]
+fn another_catalogues_cost_stands_beside_the_recorded_one() {
+    let catalogue = crate::pricing::catalogue::Catalogue::shipped();
+    let repricing = Some(Repricing { catalogue, hosts: HashMap::new() });
+    let unknown = Record { model: "nobody-knows-this".into(), ..record(2) };
+    let query = Query { repricing, ..by(&[Dimension::Model]) };
+    let report = run(&mut Rows(vec![record(1), unknown]), &query).unwrap();
+    let json = report.to_json();
+    // gpt-4o: 10 tokens in at 2.50 and 5 out at 10.00 per million
+    assert_eq!(json["total"]["cost_nano_usd"], 2_000);
+    assert_eq!(json["total"]["repriced_nano_usd"], 75_000);
+    assert_eq!(json["total"]["repriced_unpriced_requests"], 1);
+    let of =
+        |model: &str| report.rows.iter().find(|row| row.values == [model]).unwrap().figures.repriced.unwrap();
+    assert_eq!((of("gpt-4o").cost.as_nanos(), of("nobody-knows-this").unpriced_requests), (75_000, 1));
+}
+
+#[test]
 fn a_scan_that_was_overtaken_begins_again() {
     struct Overtaken(u32);
     impl LedgerReader for Overtaken {
@@ -117,11 +130,7 @@ fn a_scan_that_was_overtaken_begins_again() {
             self.0 = self.0.saturating_sub(1);
             if self.0 > 0 { Err(StoreFault::Moved) } else { Ok(()) }
         }
-        fn spent_since(&mut self, _: Scope<'_>, _: Timestamp) -> Result<Spent, StoreFault> {
-            Err(StoreFault::Moved)
-        }
     }
     assert_eq!(run(&mut Overtaken(3), &by(&[])).unwrap().total.requests, 1);
     assert!(matches!(run(&mut Overtaken(99), &by(&[])), Err(StoreFault::Moved)));
-    assert!(spent_since(&mut Overtaken(1), Scope::Everything, Timestamp::from_secs(0)).is_err());
 }

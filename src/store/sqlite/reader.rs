@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Transaction};
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Retired, Scope, Spending, Spent, StoreFault};
+use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Retired, Spending, StoreFault};
 use crate::store::record::Record;
 
 use super::columns::{self, COLUMNS};
@@ -45,10 +45,6 @@ impl SqliteReader {
 impl LedgerReader for SqliteReader {
     fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
         self.snapshot()?.scan(filter, each)
-    }
-
-    fn spent_since(&mut self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
-        self.snapshot()?.spent_since(scope, since)
     }
 }
 
@@ -131,33 +127,6 @@ impl Snapshot<'_> {
             each(&spending(row, &mut tags).map_err(&fault)?);
         }
         Ok(())
-    }
-
-    /// As [`LedgerReader::spent_since`].
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn spent_since(&self, scope: Scope<'_>, since: Timestamp) -> Result<Spent, StoreFault> {
-        let (narrowed, team, key) = match scope {
-            Scope::Everything => ("?1 = '' AND ?2 = ''", "", ""),
-            Scope::Team(team) => ("team = ?1 AND ?2 = ''", team, ""),
-            Scope::Key { team, key } => ("team = ?1 AND key = ?2", team, key),
-        };
-        let sql = format!(
-            "SELECT cost_nano_usd, input_tokens, output_tokens FROM requests WHERE {narrowed} AND started_at >= ?3"
-        );
-        let fault = engine("sum up the ledger");
-        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
-        let mut rows = statement.query((team, key, since.as_nanos())).map_err(&fault)?;
-        let mut spent = Spent::default();
-        // added here because SUM fails on overflow where we hold at the top
-        while let Some(row) = rows.next().map_err(&fault)? {
-            let tokens = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
-            let cost = row.get::<_, Option<i64>>(0).map_err(&fault)?.map_or(NanoUsd::ZERO, NanoUsd::new);
-            let tokens = tokens(1).map_err(&fault)?.saturating_add(tokens(2).map_err(&fault)?);
-            spent = spent.plus(Spent { cost, tokens });
-        }
-        Ok(spent)
     }
 }
 

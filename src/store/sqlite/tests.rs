@@ -5,8 +5,7 @@ use tempfile::TempDir;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
-use crate::base::usage::Usage;
-use crate::store::ledger::{Filter, LedgerReader, Scope, Spending, Spent};
+use crate::store::ledger::{Filter, LedgerReader, Spending};
 use crate::store::record::Outcome;
 use crate::store::samples::{any_record, record};
 use crate::store::sqlite::{FILE_NAME, SqliteReader};
@@ -118,26 +117,6 @@ fn a_filter_lets_through_what_it_says() {
     assert_eq!(ids(Filter { team: Some("a".into()), since: secs(11), ..Filter::default() }), [2]);
     assert_eq!(ids(Filter { tags: vec![("feature".into(), "b".into())], ..Filter::default() }), [3]);
     assert_eq!(ids(Filter { key: Some("none".into()), ..Filter::default() }), [0_u128; 0]);
-}
-
-#[test]
-fn spending_is_summed_by_scope_and_held_at_the_top() {
-    let (dir, mut ledger) = ledger();
-    let huge = Usage { input_tokens: u64::MAX, output_tokens: u64::MAX, ..Usage::default() };
-    let rich =
-        |id| Record { team: "rich".into(), cost: Some(NanoUsd::new(i64::MAX)), usage: huge, ..record(id) };
-    let other_key = Record { key: "ci".into(), ..record(2) };
-    let unpriced = Record { cost: None, ..record(3) };
-    ledger.append(&[record(1), other_key, unpriced, rich(4), rich(5)], &checkpoint(1)).unwrap();
-    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
-    let mut spent = |scope| reader.spent_since(scope, Timestamp::from_secs(0)).unwrap();
-    let nanos = |cost, tokens| Spent { cost: NanoUsd::new(cost), tokens };
-    assert_eq!(spent(Scope::Team("search")), nanos(2_000, 45));
-    assert_eq!(spent(Scope::Key { team: "search", key: "ci" }), nanos(1_000, 15));
-    assert_eq!(spent(Scope::Team("rich")), nanos(i64::MAX, u64::MAX));
-    assert_eq!(spent(Scope::Everything), nanos(i64::MAX, u64::MAX));
-    let late = Timestamp::from_nanos(record(1).started_at + 1);
-    assert_eq!(reader.spent_since(Scope::Team("search"), late).unwrap(), Spent::default());
 }
 
 #[test]
