@@ -44,9 +44,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     stand.figure("requests", cases.len());
     stand.figure("left", cases.iter().filter(|case| case.ended == Ended::Left).count());
     stand.figure("upstream_let_go", let_go);
-    stand.figure("rows", judged.rows);
-    stand.figure("lost", judged.lost);
-    stand.figure("doubled", judged.doubled);
+    stand.count(&judged);
     Ok(())
 }
 
