@@ -3,7 +3,7 @@
 use super::bytes::{self, Likeness};
 use crate::base::usage::{Usage, UsageSource};
 use crate::mock::{End, Served};
-use crate::store::record::{Outcome, Record};
+use crate::store::record::{Disconnect, Outcome, Record};
 use crate::torture::ask::{Ask, Operation};
 use crate::torture::client::{Ended, Leave, Transcript};
 use crate::torture::rates::Rates;
@@ -183,7 +183,9 @@ impl Case {
         }
         let told = last.filter(|one| one.end == End::Clean && one.usage_reported);
         match (told, row.usage_source) {
-            (Some(told), _) if self.is_whole() => self.is_exact(sheet, row, told, shown),
+            (Some(told), _) if self.is_whole() || row.disconnect == Disconnect::Drained => {
+                self.is_exact(sheet, row, told, shown);
+            }
             (Some(told), UsageSource::Reported) => self.is_exact(sheet, row, told, shown),
             // told before the break, or found in an odd spelling: then it must be right
             (None, UsageSource::Reported) if last.is_some() => {
