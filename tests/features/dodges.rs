@@ -1,5 +1,6 @@
 //! No way around a budget: whatever a request says of its model, its size or its owner, what is reserved is
 //! enough, what is priced is what was asked, and who pays is whose key it was (FAULTS B4 to B9, B13).
+#![expect(clippy::too_many_lines, reason = "a table of cases is read in one piece")]
 
 use serde_json::{Value, json};
 use tollgate::base::money::NanoUsd;
