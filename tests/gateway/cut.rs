@@ -152,3 +152,66 @@ fn a_slice_that_the_stream_did_not_need_comes_back_at_its_end() {
         assert_eq!((row.outcome, row.usage), (Outcome::Completed, told.usage));
     }
 }
+
+#[test]
+fn near_its_limit_a_budget_that_clamps_shortens_the_answer() {
+    for (place, ask) in asks("gpt@out=60").iter().enumerate() {
+        // 40 tokens out, and the ceiling of the input
+        let house = house("budgets: [{ limit_usd: 0.0045, every: total, when_spent: clamp }]");
+        for stream in [true, false] {
+            let body = String::from_utf8(ask.body.clone()).unwrap();
+            let body = if stream { body } else { body.replace("\"stream\":true", "\"stream\":false") };
+            let path = ["/v1/chat/completions", "/v1/responses", "/v1/messages"][place];
+            let answer = house.ask(&Ask::raw(path, body).team("search"));
+            if !stream {
+                assert_eq!(answer.status(), 402, "fewer than 16 tokens are left: {}", answer.text());
+                continue;
+            }
+            assert_eq!((answer.status(), answer.end), (200, BodyEnd::Whole), "{}", answer.text());
+            let row = house.row(&answer);
+            assert_eq!((row.outcome, row.usage_source), (Outcome::Completed, UsageSource::Reported));
+            assert!((30..=45).contains(&row.usage.output_tokens), "{row:?}");
+            assert!(answer.text().contains("length") || answer.text().contains("max_"), "{}", answer.text());
+        }
+    }
+}
+
+// FAULTS L12
+#[test]
+fn attempts_that_were_lost_cost_the_input_that_an_upstream_may_have_read() {
+    let routed = "routes: [{ models: [fast], to: [{ upstream: mock, model: \"gpt@status=500\" }, \
+                  { upstream: mock, model: \"gpt@delay=10m\" }, { upstream: mock, model: gpt }] }]";
+    let models = ["gpt", "gpt@status=500", "gpt@delay=10m"];
+    let setup = models.iter().fold(Setup::default(), |setup, model| setup.price(model, RATES));
+    let house = setup
+        .with(routed)
+        .upstream("first_byte_timeout: 300ms")
+        .team(Team::new("search").with("budgets: [{ limit_usd: 10, every: total }]"))
+        .start();
+    let body = json!({"model": "fast", "messages": [{"role": "user", "content": "hello"}]});
+    let answer = house.ask(&Ask::post("/v1/chat/completions", &body).team("search"));
+    assert_eq!((answer.status(), answer.head.get("x-tollgate-attempts")), (200, Some("3")));
+    let (row, told) = (house.row(&answer), house.served().pop().unwrap().usage);
+    assert_eq!((row.usage, row.usage_source), (told, UsageSource::Reported));
+    let lost = i64::try_from(told.input_tokens * RATES.input / 1_000).unwrap();
+    assert_eq!(row.cost.unwrap().as_nanos(), RATES.cost(&told) + lost, "the 500 is nobody's bill");
+    let log: Value = serde_json::from_str(&row.attempt_log).unwrap();
+    assert_eq!(log.as_array().unwrap().len(), 3, "{log}");
+    assert_eq!((&log[0]["status"], &log[1]["error"]), (&json!(500), &json!("first_byte_timeout")), "{log}");
+}
+
+#[test]
+fn an_upstream_that_never_answers_costs_the_input_that_it_may_have_read() {
+    let house = Setup::default()
+        .price("gpt@delay=10m", RATES)
+        .upstream("first_byte_timeout: 200ms")
+        .team(Team::new("search").with("budgets: [{ limit_usd: 10, every: total }]"))
+        .start();
+    let body = json!({"model": "gpt@delay=10m", "messages": [{"role": "user", "content": "hello"}]});
+    let answer = house.ask(&Ask::post("/v1/chat/completions", &body).team("search"));
+    assert_eq!(answer.status(), 504, "{}", answer.text());
+    let row = house.row(&answer);
+    assert_eq!((row.outcome, row.usage_source), (Outcome::UpstreamUnreachable, UsageSource::Estimated));
+    assert!(row.usage.input_tokens > 0 && row.usage.output_tokens == 0, "{row:?}");
+    assert!(row.cost.unwrap().as_nanos() > 0);
+}
