@@ -62,6 +62,8 @@ pub(super) struct Books {
 
     /// What it asks of limits on tokens.
     pub(super) token_ask: TokenAsk,
+    /// Tokens that its limits were asked for while it streams.
+    pub(super) tokens_taken: u64,
     pub(super) admission: Option<Admission>,
     /// Its place in the limits of the upstream that is asked.
     pub(super) upstream_admission: Option<Admission>,
@@ -136,6 +138,7 @@ impl Exchange {
             prompt: Bytes::new(),
             memory: None,
             token_ask: TokenAsk::default(),
+            tokens_taken: 0,
             admission: None,
             upstream_admission: None,
             reservation: None,

@@ -215,3 +215,24 @@ fn an_upstream_that_never_answers_costs_the_input_that_it_may_have_read() {
     assert!(row.usage.input_tokens > 0 && row.usage.output_tokens == 0, "{row:?}");
     assert!(row.cost.unwrap().as_nanos() > 0);
 }
+
+// FAULTS B15
+#[test]
+fn a_stream_takes_tokens_from_its_limits_as_it_passes() {
+    let stalled = "gpt@out=2000+stall=1500:10m";
+    let house = Setup::default()
+        .price(stalled, RATES)
+        .price("gpt", RATES)
+        .team(Team::new("search").with("limits: { tokens_per_minute: 3000 }"))
+        .start();
+    let mut wire = house.connect();
+    // it takes a usual answer at first: 1,000 tokens
+    assert_eq!(wire.begin(&asks(stalled)[0].clone().team("search")).status, 200);
+    let body = json!({"model": "gpt", "max_tokens": 1_500, "messages": [{"role": "user", "content": "hi"}]});
+    let other = Ask::post("/v1/chat/completions", &body).team("search");
+    let refused = eventually("the stream has taken what it used", || {
+        Some(house.ask(&other)).filter(|answer| answer.status() != 200)
+    });
+    assert_eq!(refused.status(), 429, "{}", refused.text());
+    drop(wire);
+}

@@ -133,6 +133,34 @@ fn a_stop_waits_for_what_is_drained_and_then_cancels_it() {
     assert_eq!((row.outcome, row.disconnect), (Outcome::Cancelled, Disconnect::DrainedInPart));
 }
 
+// FAULTS B12
+#[test]
+fn a_client_that_always_leaves_after_the_first_token_spends_its_budget_all_the_same() {
+    let house = Setup::default()
+        .price(STREAM, Rates::flat(1_000_000, 4_000_000))
+        .team(Team::new("search").with("budgets: [{ limit_usd: 0.002, every: total }]"))
+        .start();
+    let body = json!({"model": STREAM, "stream": true, "max_tokens": 100,
+        "messages": [{"role": "user", "content": "hello"}]});
+    let ask = Ask::post("/v1/chat/completions", &body).team("search");
+    let mut left = 0;
+    loop {
+        let mut wire = house.connect();
+        let head = wire.begin(&ask);
+        if head.status != 200 {
+            assert_eq!(head.status, 402);
+            break;
+        }
+        wire.one_chunk();
+        left += 1;
+        assert!(left < 1_000, "who leaves early pays, too");
+    }
+    eventually("all are settled", || (house.budget("search")["reserved"] == 0).then_some(()));
+    let spent = house.budget("search")["spent"].as_i64().unwrap();
+    // 100 tokens out and the ceiling of the input did not fit any more
+    assert!((1_200_000..=2_000_000).contains(&spent), "{spent} after {left}");
+}
+
 /// How many of the cases of L8 go over TCP; `TOLLGATE_DISCONNECTS=500` is the whole run.
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the gateway")]
 fn cases() -> usize {

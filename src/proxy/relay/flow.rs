@@ -26,17 +26,26 @@ use crate::proxy::error::Refusal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::follow::{self, Step};
 use crate::proxy::policy::Door;
+use crate::proxy::rates;
 use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::signals::Active;
 use crate::store::record::Outcome;
 use crate::tokens::Count;
 use crate::upstream::endpoint::Draining;
 
-/// What came, and the count that decides on it.
+/// What came, and what it waits for.
 #[derive(Debug)]
 struct Waiting {
     data: Bytes,
-    counting: Counting,
+    until: Until,
+}
+
+#[derive(Debug)]
+enum Until {
+    /// The text was counted, and it is known what is left.
+    Counted(Counting),
+    /// A limit on tokens has refilled.
+    Refilled(Pin<Box<Sleep>>),
 }
 
 /// An answer under way.
@@ -58,7 +67,7 @@ pub(super) struct Flow<B> {
     silence: bool,
     ended: bool,
     tail: Tail,
-    /// A piece that nobody gets before its text was counted.
+    /// A piece that nobody gets yet.
     waiting: Option<Waiting>,
     draining: Draining,
     _stream: Option<Active>,
@@ -100,8 +109,16 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if let Some(waiting) = &mut self.waiting {
-                let count = ready!(waiting.counting.poll(cx));
-                self.take_counted(count);
+                match &mut waiting.until {
+                    Until::Counted(counting) => {
+                        let count = ready!(counting.poll(cx));
+                        self.take_counted(count);
+                    }
+                    Until::Refilled(rest) => {
+                        ready!(rest.as_mut().poll(cx));
+                        self.take_rested();
+                    }
+                }
                 continue;
             }
             if self.incoming.is_none() && !self.ended {
@@ -167,10 +184,14 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
                 x.note_first_output();
             }
         }
-        match self.step() {
-            Step::Pass => self.pass(data),
-            Step::Count => self.wait_for_count(data),
-            Step::Cut(refusal) => self.cut(&data, refusal),
+        let rest = match &mut self.open {
+            Some((x, meter)) => rates::follow(x, meter.output_so_far()),
+            None => Duration::ZERO,
+        };
+        if rest.is_zero() {
+            self.pay(data);
+        } else {
+            self.waiting = Some(Waiting { data, until: Until::Refilled(Box::pin(sleep(rest))) });
         }
     }
 
@@ -212,8 +233,22 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     }
 }
 
-/// With budgets that are asked as output passes.
+/// With limits and budgets that are asked as output passes.
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
+    fn take_rested(&mut self) {
+        if let Some(Waiting { data, .. }) = self.waiting.take() {
+            self.pay(data);
+        }
+    }
+
+    fn pay(&mut self, data: Bytes) {
+        match self.step() {
+            Step::Pass => self.pass(data),
+            Step::Count => self.wait_for_count(data),
+            Step::Cut(refusal) => self.cut(&data, refusal),
+        }
+    }
+
     fn step(&mut self) -> Step {
         match &mut self.open {
             Some((x, meter)) if x.follow.is_some() => follow::step(x, meter.output_so_far()),
@@ -223,7 +258,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
     fn wait_for_count(&mut self, data: Bytes) {
         let Some((x, meter)) = &self.open else { return };
-        self.waiting = Some(Waiting { data, counting: Counting::start(x, meter) });
+        self.waiting = Some(Waiting { data, until: Until::Counted(Counting::start(x, meter)) });
     }
 
     fn take_counted(&mut self, count: Count) {
