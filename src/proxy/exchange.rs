@@ -54,7 +54,7 @@ pub(super) struct Books {
     pub(super) record: Record,
 
     pub(super) account: Option<Arc<Account>>,
-    pub(super) facts: RequestFacts,
+    pub(super) facts: Arc<RequestFacts>,
     /// The body as it came, for counting when the upstream reports nothing.
     pub(super) prompt: Bytes,
     /// The share of `server.max_body_total` that the body takes.
@@ -134,7 +134,7 @@ impl Exchange {
             record,
             door,
             account: None,
-            facts: RequestFacts::default(),
+            facts: Arc::default(),
             prompt: Bytes::new(),
             memory: None,
             token_ask: TokenAsk::default(),

@@ -1,5 +1,6 @@
 //! A request that was read: what every later step looks at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +23,7 @@ pub(super) struct ReadRequest {
     /// The client's headers, as they came.
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
-    pub(super) facts: RequestFacts,
+    pub(super) facts: Arc<RequestFacts>,
     /// An upper bound of its input.
     pub(super) ceiling: InputCeiling,
     /// Whether bytes of the body may be spliced (not when it came encoded).
