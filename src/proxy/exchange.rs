@@ -62,6 +62,8 @@ pub(super) struct Books {
 
     /// What it asks of limits on tokens.
     pub(super) token_ask: TokenAsk,
+    /// Tokens of its input, as limits expect them.
+    pub(super) input_expected: u64,
     pub(super) admission: Option<Admission>,
     /// Its place in the limits of the upstream that is asked.
     pub(super) upstream_admission: Option<Admission>,
@@ -136,6 +138,7 @@ impl Exchange {
             prompt: Bytes::new(),
             memory: None,
             token_ask: TokenAsk::default(),
+            input_expected: 0,
             admission: None,
             upstream_admission: None,
             reservation: None,

@@ -2,6 +2,7 @@
 //! as it is chosen, and what the answer says of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -28,12 +29,13 @@ pub(super) fn enter(x: &mut Exchange, request: &ReadRequest, tokens_at_most: u64
 /// What the caller capped is taken whole. A stream takes its input and a usual answer, and more as it goes;
 /// an answer that comes at once takes all that it might use, as far as that is there. Input is taken by
 /// expectation, a quarter of its bytes: the ceiling would throttle everybody, and the end corrects it.
-fn ask(books: &Books, request: &ReadRequest, tokens_at_most: u64) -> TokenAsk {
+fn ask(books: &mut Books, request: &ReadRequest, tokens_at_most: u64) -> TokenAsk {
     if !books.is_billed() {
         return TokenAsk::default();
     }
     let shown = if request.ceiling.is_open { u64::MAX } else { request.ceiling.tokens };
     let input = tokens::rough(books.prompt.len()).min(shown).min(tokens_at_most);
+    books.input_expected = input;
     let choices = request.facts.choices.max(1);
     let with_answer = |tokens: u64| input.saturating_add(tokens.saturating_mul(choices)).min(tokens_at_most);
     if let Some(cap) = request.facts.output_cap {
@@ -77,6 +79,20 @@ pub(super) fn enter_upstream(x: &mut Exchange, targets: &[Target], from: usize) 
     }
     Err(refusal(x, hit))
 }
+
+/// How long an answer must wait before more of it passes, now that so much visible output has: what it uses
+/// beyond what was taken at first is taken as it goes, ahead of the refill.
+pub(super) fn pace(books: &mut Books, output_bytes: u64) -> Duration {
+    let output = output_bytes.div_ceil(BYTES_PER_TOKEN).next_multiple_of(SLICE);
+    let (tokens, now) = (books.input_expected.saturating_add(output), books.tick());
+    let held = books.admission.iter_mut().chain(&mut books.upstream_admission);
+    held.map(|admission| admission.top_up_to(tokens, now)).max().unwrap_or_default()
+}
+
+/// Of visible output; the end corrects it.
+const BYTES_PER_TOKEN: u64 = 4;
+/// Output tokens that are taken at once: at 100,000 tokens per minute, what flows in 38 ms.
+const SLICE: u64 = 64;
 
 /// Gives slots back, and corrects tokens to what was used.
 pub(super) fn leave(books: &mut Books, used_tokens: u64) {

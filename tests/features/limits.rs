@@ -74,6 +74,30 @@ fn tokens_per_minute_count_what_was_really_used() {
     assert_limited(&gateway.send(&chat("gpt-4o@in=8+out=100")), "tokens per minute");
 }
 
+/// FAULTS B15: streams whose length nobody capped are held back until the rate allows more of them. Its
+/// arithmetic is tested with fifty streams on a clock of their own; here it is seen to reach the bytes.
+#[test]
+fn a_stream_waits_for_the_tokens_that_its_limit_does_not_have_yet() {
+    let mock = mock();
+    // 20,000 a second; the mock's words are tokens of about 5 bytes
+    let gateway = start(mock.addr, "", "tokens_per_minute: 1_200_000");
+    let first = gateway.send(&stream_chat("gpt-4o@out=20"));
+    assert!(first.whole && first.status == 200);
+    let small = start(mock.addr, "", "tokens_per_minute: 6_000");
+    let mut wire = Wire::open(small.data);
+    wire.write(&stream_chat("gpt-4o@out=8000+burst").bytes());
+    let head = wire.head();
+    assert_eq!(head.status, 200);
+    // what the minute had is here; what it has not, is not: another request finds nothing left
+    until("nothing left", || (small.send(&chat("gpt-4o")).status == 429).then_some(()));
+    let still_going = small.metric("http_server_active_requests{");
+    assert!(still_going > 0.0, "the stream waits for its turn: {still_going}");
+    wire.reset();
+    until("rest", || (small.metric("http_server_active_requests{") == 0.0).then_some(()));
+    let row = small.rows(1).into_iter().find(|row| row.outcome.as_str() == "cancelled").unwrap();
+    assert!(row.usage.output_tokens < 8_000, "{row:?}");
+}
+
 #[test]
 fn a_need_above_the_limit_is_told_that_waiting_does_not_help() {
     let mock = mock();

@@ -26,6 +26,7 @@ use crate::proxy::error::Refusal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::follow::{self, Step};
 use crate::proxy::policy::Door;
+use crate::proxy::rates;
 use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::signals::Active;
 use crate::store::record::Outcome;
@@ -58,6 +59,8 @@ pub(super) struct Flow<B> {
     silence: bool,
     ended: bool,
     tail: Tail,
+    /// Until then the upstream is not read: the rates of its tokens have to catch up.
+    pause: Option<Pin<Box<Sleep>>>,
     /// A piece that nobody gets before its text was counted.
     waiting: Option<Waiting>,
     draining: Draining,
@@ -86,6 +89,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             silence: false,
             ended: false,
             tail: Tail::default(),
+            pause: None,
             waiting: None,
             draining: live.draining,
             _stream: stream,
@@ -111,6 +115,10 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             if self.ended {
                 self.end(Outcome::Completed, None);
                 return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
+            }
+            if let Some(pause) = &mut self.pause {
+                ready!(pause.as_mut().poll(cx));
+                self.pause = None;
             }
             match ready!(self.poll_upstream(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
@@ -166,6 +174,8 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             if meter.output_seen() {
                 x.note_first_output();
             }
+            let wait = rates::pace(x, meter.output_so_far());
+            self.pause = (!wait.is_zero()).then(|| Box::pin(sleep(wait)));
         }
         match self.step() {
             Step::Pass => self.pass(data),
