@@ -59,7 +59,7 @@ const CASES: [(Durability, usize); 6] = [
 ];
 
 fn run(args: &Args) -> Result<String, Failure> {
-    let (rounds, requests) = if args.quick { (2, 2_000) } else { (9, 20_000) };
+    let (rounds, requests) = if args.quick { (2, 8_000) } else { (9, 40_000) };
     let mut lines = Vec::new();
     for (durability, threads) in CASES {
         let mut figures = Vec::new();

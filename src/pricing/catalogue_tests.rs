@@ -110,6 +110,31 @@ fn hours_within_a_day_begin_at_their_first_minute_and_end_before_their_last() {
 }
 
 #[test]
+fn a_price_holds_until_the_next_one_begins_and_that_one_from_then_on() {
+    let catalogue = parse(
+        r#"{"provider":"acme","name":"m","rates":{"input":1},"dated":[{"from":"2026-11-20","rates":{"input":9}}]}"#,
+    );
+    let before = Timestamp::from_nanos(at("2026-11-20").as_nanos() - 1);
+    let price = |moment| catalogue.price(None, "m", moment).unwrap();
+    assert_eq!(
+        (input_rate(Some(&price(before))), price(before).valid_until),
+        (Some(1), Some(at("2026-11-20")))
+    );
+    let from = price(at("2026-11-20"));
+    assert_eq!((input_rate(Some(&from)), from.valid_until), (Some(9), None));
+}
+
+#[test]
+fn a_rate_may_be_as_high_as_its_bound_and_no_higher() {
+    let entry = |rate: u64| {
+        Catalogue::parse(&file(&format!(r#"{{"provider":"acme","name":"m","rates":{{"input":{rate}}}}}"#)))
+    };
+    assert!(entry(bound(Unit::Input)).is_ok());
+    assert!(matches!(entry(bound(Unit::Input) + 1), Err(CatalogueFault::OutOfBounds { .. })));
+    assert_eq!((bound(Unit::Output), bound(Unit::Image)), (10_000_000_000, 1_000_000_000_000_000));
+}
+
+#[test]
 fn a_tier_of_two_words_takes_from_the_other_what_it_lacks() {
     let catalogue = parse(
         r#"{"provider":"acme","name":"m","rates":{"input":10,"output":20,"cached_input":5},"tiers":[

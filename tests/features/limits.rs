@@ -74,6 +74,30 @@ fn tokens_per_minute_count_what_was_really_used() {
     assert_limited(&gateway.send(&chat("gpt-4o@in=8+out=100")), "tokens per minute");
 }
 
+/// FAULTS B15: streams whose length nobody capped are held back until the rate allows more of them. Its
+/// arithmetic is tested with fifty streams on a clock of their own; here it is seen to reach the bytes.
+#[test]
+fn a_stream_waits_for_the_tokens_that_its_limit_does_not_have_yet() {
+    let mock = mock();
+    // 20,000 a second; the mock's words are tokens of about 5 bytes
+    let gateway = start(mock.addr, "", "tokens_per_minute: 1_200_000");
+    let first = gateway.send(&stream_chat("gpt-4o@out=20"));
+    assert!(first.whole && first.status == 200);
+    let small = start(mock.addr, "", "tokens_per_minute: 6_000");
+    let mut wire = Wire::open(small.data);
+    wire.write(&stream_chat("gpt-4o@out=8000+burst").bytes());
+    let head = wire.head();
+    assert_eq!(head.status, 200);
+    // what the minute had is here; what it has not, is not: another request finds nothing left
+    until("nothing left", || (small.send(&chat("gpt-4o")).status == 429).then_some(()));
+    let still_going = small.metric("http_server_active_requests{");
+    assert!(still_going > 0.0, "the stream waits for its turn: {still_going}");
+    wire.reset();
+    until("rest", || (small.metric("http_server_active_requests{") == 0.0).then_some(()));
+    let row = small.rows(1).into_iter().find(|row| row.outcome.as_str() == "cancelled").unwrap();
+    assert!(row.usage.output_tokens < 8_000, "{row:?}");
+}
+
 #[test]
 fn a_need_above_the_limit_is_told_that_waiting_does_not_help() {
     let mock = mock();
@@ -229,6 +253,81 @@ fn a_place_is_free_again_when_its_client_hung_up() {
     until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
     let cancelled = gateway.rows(3).into_iter().filter(|row| row.outcome.as_str() == "cancelled").count();
     assert!(cancelled >= 2, "{cancelled}");
+}
+
+/// FAULTS B16, through the gateway: its arithmetic is tested with ten thousand ends in process.
+#[test]
+fn places_are_free_again_after_every_kind_of_end() {
+    const PLACES: usize = 8;
+    let mock = mock();
+    let gateway = Gateway::start(&format!(
+        "upstreams:
+  mock: {{ base_url: \"http://{}/v1\", idle_timeout: 100ms, limits: {{ concurrent: {PLACES} }} }}
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}], limits: {{ concurrent: {PLACES}, tokens_per_minute: 9_000_000 }} }} }}
+limits: [{{ per: key, concurrent: {PLACES} }}]\n",
+        mock.addr
+    ));
+    for n in 0..120 {
+        let ask = match n % 8 {
+            0 => chat("gpt-4o"),
+            1 => stream_chat("gpt-4o@out=20"),
+            2 => chat("gpt-4o@status=500"),
+            3 => stream_chat("gpt-4o@out=50+cut=200"),
+            4 => stream_chat("gpt-4o@out=50+rst=200"),
+            5 => stream_chat("gpt-4o@out=50+stall=5:10s"),
+            6 => Ask::post("/v1/chat/completions", "{").bearer(PROD),
+            _ => stream_chat("gpt-4o@out=1000+pace=20ms"),
+        };
+        let mut wire = Wire::open(gateway.data);
+        wire.write(&ask.bytes());
+        match n % 8 {
+            7 if n % 16 == 7 => wire.reset(),
+            7 => {
+                // or 429, while those that went before are being let go
+                drop(wire.head());
+                wire.reset();
+            }
+            _ => drop(wire.answer()),
+        }
+    }
+    until("rest", || (gateway.metric("http_server_active_requests{") == 0.0).then_some(()));
+    let streams: Vec<Wire> = (0..PLACES)
+        .map(|_| {
+            let mut wire = Wire::open(gateway.data);
+            wire.write(&stream_chat("mock-out=1000+pace=20ms").bytes());
+            assert_eq!(wire.head().status, 200, "as many as there are places");
+            wire
+        })
+        .collect();
+    assert_limited(&gateway.send(&chat("gpt-4o")), "requests at once");
+    drop(streams);
+}
+
+/// FAULTS B17: a key that nobody has leaves a record of the request and nothing else.
+#[test]
+fn thousands_of_unknown_keys_leave_no_memory_behind() {
+    let mock = mock();
+    let gateway = start(mock.addr, "", "requests_per_minute: 5");
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+    };
+    let strangers = |from: usize, to: usize| {
+        let mut wire = Wire::open(gateway.data);
+        for n in from..to {
+            let ask = Ask::post("/v1/chat/completions", "{}")
+                .bearer(&format!("key-nobody-{n:08}-{}", "x".repeat(200)));
+            wire.write(&ask.bytes());
+            assert_eq!(wire.answer().status, 401);
+        }
+    };
+    strangers(0, 500);
+    let before = memory();
+    strangers(500, 4_500);
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 16 << 10, "{grown} KiB for 4,000 keys");
+    assert_eq!(gateway.send(&chat("gpt-4o")).status, 200, "and no place in any limit");
 }
 
 #[test]
