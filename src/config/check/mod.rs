@@ -33,8 +33,21 @@ fn retention(settings: &Settings, checker: &mut Checker<'_>) {
         let hint = "at least `32d`, so that a budget of a month finds its rows";
         checker.error(&path, "rows would go before the windows of budgets end", hint);
     }
+    let budgets = settings
+        .teams
+        .values()
+        .flat_map(|team| team.budgets.iter().chain(team.keys.iter().flat_map(|key| &key.budgets)));
+    let rolling = budgets.chain(&settings.budgets).filter_map(|budget| budget.rolling).max();
+    if let (Some(keep), Some(rolling)) = (settings.ledger.keep, rolling)
+        && keep.0 < rolling.0 + rolling.0 / 60 + SLACK
+    {
+        let message = format!("rows would go before a budget that is `rolling: {rolling}` is done with them");
+        checker.error(&path, message, "two days and a sixtieth more than the longest rolling budget");
+    }
 }
 
+/// Time for requests that began before a window did.
+const SLACK: Duration = Duration::from_hours(48);
 /// A month with a clock change in it, and time for requests that began before it.
 const LONGEST_WINDOW: Duration = Duration::from_hours(32 * 24);
 
