@@ -134,9 +134,15 @@ fn work(door: &Door, lasting: &Lasting, wishes: &Receiver<Wish>) {
 
 fn tell(door: &Door, drift: &Drift) {
     let (counted, recorded) = (drift.counted.to_string(), drift.recorded.to_string());
-    if drift.is_late {
+    if drift.is_expected {
         let Drift { budget, scope, .. } = drift;
-        tracing::info!(budget, scope, counted, recorded, "a budget learned of requests that began before it");
+        tracing::info!(
+            budget,
+            scope,
+            counted,
+            recorded,
+            "a budget has learned of requests that began before it, or forgotten a run that was retired"
+        );
     } else {
         door.signals.budget_drifted(&drift.budget, &drift.scope, &counted, &recorded);
     }

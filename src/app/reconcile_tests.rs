@@ -157,7 +157,7 @@ fn a_counter_that_is_off_is_repaired_within_one_pass() {
     total.assign(Need { cost: NanoUsd::new(3_000) + TEN_USD, ..Need::default() }, house.clock.now());
     let held = house.reserve("bob");
     let found = house.pass();
-    let told: Vec<_> = found.drifts.iter().map(|drift| (drift.budget.as_str(), drift.is_late)).collect();
+    let told: Vec<_> = found.drifts.iter().map(|drift| (drift.budget.as_str(), drift.is_expected)).collect();
     assert_eq!(told, [("everything/total-usd", false)]);
     let amounts = (found.drifts[0].counted.count, found.drifts[0].recorded.count);
     assert_eq!(amounts, (10_000_003_000, 3_000));
@@ -215,7 +215,7 @@ fn what_a_new_budget_learns_late_is_no_fault() {
     late.catch_up(true);
     house.settle(early, "alice", 1_000);
     let found = house.pass();
-    let told: Vec<_> = found.drifts.iter().map(|drift| (drift.recorded.count, drift.is_late)).collect();
+    let told: Vec<_> = found.drifts.iter().map(|drift| (drift.recorded.count, drift.is_expected)).collect();
     assert_eq!(told, [(7, true)]);
     assert_eq!(late.state(house.clock.now()).spent.count, 7);
 }

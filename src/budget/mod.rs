@@ -1,10 +1,14 @@
 //! Floor 3: how much a caller may spend. Reserve, settle, release.
 
+#[cfg(test)]
+mod account_tests;
 mod accounts;
 mod amount;
 mod book;
 mod counted;
 mod counters;
+#[cfg(test)]
+mod history_tests;
 mod lock;
 mod recount;
 mod refusal;

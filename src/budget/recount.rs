@@ -9,6 +9,7 @@ use super::amount::{Amount, Need, Unit};
 use super::book::{Book, Budget};
 use super::counted::Spender;
 use super::counters::Counters;
+use super::section::Per;
 use super::spec::Scope;
 use super::spent::Spent;
 use super::window::{Period, Window};
@@ -75,8 +76,9 @@ pub struct Drift {
     pub counted: Amount,
     /// What the ledger has.
     pub recorded: Amount,
-    /// Requests that began before the budget did have ended meanwhile: no fault.
-    pub is_late: bool,
+    /// No fault: requests that began before the budget did have ended meanwhile, or a run is so old that the
+    /// ledger has forgotten it (its sums of retired rows do not go by runs).
+    pub is_expected: bool,
 }
 
 impl Recount {
@@ -268,6 +270,12 @@ impl Suspect {
         }
     }
 
+    /// Whether less than nothing is missing, of runs that never end.
+    fn is_forgotten(&self, missing: &Spent) -> bool {
+        let per_run = self.budget.counted().per == Some(Per::Run);
+        per_run && self.period == Period::Total && missing.sum() < 0
+    }
+
     fn repair(mut self) -> Option<Drift> {
         self.recorded.forget_before(self.reading.as_ref()?.first_bucket);
         let reading = self.reading.as_ref().filter(|_| self.differs())?;
@@ -280,7 +288,7 @@ impl Suspect {
             scope_word: self.budget.scope_word(),
             counted: counters.amount(reading.counted.sum()),
             recorded: counters.amount(self.recorded.sum()),
-            is_late: self.budget.is_catching_up(),
+            is_expected: self.budget.is_catching_up() || self.is_forgotten(&missing),
         })
     }
 }

@@ -47,11 +47,11 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     if x.record.user.is_empty()
         && let Some(user) = &request.facts.user
     {
-        x.record.user = user.chars().take(LONGEST_NAME).collect();
+        x.record.user = headers::bounded(user);
     }
     // a deployment in the path is what the upstream goes by, whatever the body says (WIRE 1.6)
     let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone()).unwrap_or_default();
-    x.record.model = model.chars().take(LONGEST_NAME).collect();
+    x.record.model = headers::bounded(&model);
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();
     let plan = x.policy.plan(&model, x.endpoint.dialect, wanted, dice);
@@ -59,9 +59,6 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     x.facts = Arc::clone(&request.facts);
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }
 }
-
-/// A model or user name longer than this is neither's; the ledger keeps its beginning.
-const LONGEST_NAME: usize = 256;
 
 /// What a body says.
 struct Found {

@@ -198,8 +198,9 @@ fn add_tag(tags: &mut BTreeMap<String, String>, name: &str, text: &str) {
     }
 }
 
-fn bounded(text: &str) -> String {
-    text.chars().take(LONGEST_LABEL).collect()
+/// As the ledger keeps it: what budgets count by must be the same name there.
+pub(super) fn bounded(text: &str) -> String {
+    text.chars().take(LONGEST_LABEL).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -35,17 +35,18 @@ fn retention(settings: &Settings, checker: &mut Checker<'_>) {
     let in_teams =
         teams.flat_map(|team| team.budgets.iter().chain(team.keys.iter().flat_map(|key| &key.budgets)));
     let rolling = settings.budgets.iter().chain(in_teams).filter_map(|budget| budget.rolling);
-    let longest = rolling.map(|span| span.0 + A_DAY).max().unwrap_or_default().max(LONGEST_MONTH);
+    let longest =
+        rolling.map(|span| span.0 + span.0 / 60 + SLACK).max().unwrap_or_default().max(LONGEST_MONTH);
     if keep < longest {
         let path = KeyPath::top("ledger").key("keep");
-        let days = longest.as_secs().div_ceil(A_DAY.as_secs());
+        let days = longest.as_secs().div_ceil(86_400);
         let hint = format!("at least `{days}d`, so that the longest window finds its rows");
         checker.error(&path, "rows would go before the windows of budgets end", &hint);
     }
 }
 
 /// A clock change, and time for requests that began before the window.
-const A_DAY: Duration = Duration::from_hours(24);
+const SLACK: Duration = Duration::from_hours(48);
 const LONGEST_MONTH: Duration = Duration::from_hours(32 * 24);
 
 struct Checker<'a> {

@@ -142,6 +142,33 @@ fn rows_outlive_the_windows_that_are_counted_from_them() {
     assert!(load_text(format!("{SMALL}ledger: {{ keep: 32d }}\n")).is_ok());
     let rolling = "budgets: [{ limit_usd: 1, rolling: 90d }]\n";
     let with = |keep: &str| format!("{SMALL}{rolling}ledger: {{ keep: {keep} }}\n");
-    assert_eq!(wrong(&with("90d")), ["4:17 ledger.keep: rows would go before the windows of budgets end"]);
-    assert!(load_text(with("91d")).is_ok());
+    assert_eq!(wrong(&with("93d")), ["4:17 ledger.keep: rows would go before the windows of budgets end"]);
+    assert!(load_text(with("94d")).is_ok());
+}
+
+#[test]
+fn a_budget_says_what_is_wrong_with_its_window_and_its_price() {
+    let found = wrong(&format!(
+        "{SMALL}budgets:\n\
+         - {{ limit_usd: 1 }}\n\
+         - {{ limit_usd: 1, every: day, rolling: 24h, first_day: sunday }}\n\
+         - {{ limit_usd: 1, rolling: 10s, reset_day: 3 }}\n\
+         - {{ limit_usd: 1, every: month, reset_day: 32 }}\n\
+         - {{ limit_usd: 1, every: day, unpriced: {{ price_as: nobody-knows-it }}, models: [] }}\n\
+         - {{ limit_usd: 1, every: day, unpriced: {{ price_as: gpt-4o }}, per: planet }}\n\
+         - {{ per: run }}\n"
+    ));
+    let messages: Vec<_> = found.iter().map(|fault| fault.split_once(' ').unwrap().1).collect();
+    let expected = [
+        "budgets[0]: has no window",
+        "budgets[1].rolling: there is `every` too",
+        "budgets[1].first_day: there is no week to begin",
+        "budgets[2].rolling: must be between 1m and 366d",
+        "budgets[2].reset_day: there is no month to begin",
+        "budgets[3].reset_day: no month has this day",
+        "budgets[4].unpriced.price_as: this model has no price itself",
+        "budgets[4].models: no model is named",
+        "budgets[5].per: `planet` is not one of user, model, run, tag:feature",
+    ];
+    assert_eq!(messages, expected);
 }
