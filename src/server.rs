@@ -180,8 +180,13 @@ impl Worker {
         }
         drop(listener);
         tracker.close();
-        if timeout(self.listening.grace, tracker.wait()).await.is_err() {
-            tracing::warn!(left = tracker.len(), "the grace period is over; connections are cut");
+        let all = async {
+            tracker.wait().await;
+            // answers that are read on without their clients
+            self.station.door.drains.finish().await;
+        };
+        if timeout(self.listening.grace, all).await.is_err() {
+            tracing::warn!(left = tracker.len(), "the grace period is over; what goes on is cut");
         }
     }
 
@@ -262,8 +267,7 @@ async fn guarded(
     request: Request<Incoming>,
 ) -> Result<Response<Outgoing>, Infallible> {
     let signals = station.door.signals.clone();
-    let handled = Box::pin(async move { proxy::handle(&station, request).await });
-    Ok(PanicGuard { handled }.await.unwrap_or_else(|_| {
+    Ok(PanicGuard { serving: proxy::handle(station, request) }.await.unwrap_or_else(|_| {
         signals.panicked();
         tracing::error!("a request panicked; it was answered 500");
         let mut response = Response::new(Outgoing::ready(bytes::Bytes::from_static(PANIC_BODY)));
@@ -280,14 +284,14 @@ const PANIC_BODY: &[u8] =
 
 /// A panic costs one request (invariant I12): the future's panic becomes an error.
 struct PanicGuard<F> {
-    handled: Pin<Box<F>>,
+    serving: F,
 }
 
-impl<F: Future> Future for PanicGuard<F> {
+impl<F: Future + Unpin> Future for PanicGuard<F> {
     type Output = thread::Result<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::panic::catch_unwind(AssertUnwindSafe(|| self.handled.as_mut().poll(cx))) {
+        match std::panic::catch_unwind(AssertUnwindSafe(|| Pin::new(&mut self.serving).poll(cx))) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),
         }

@@ -4,8 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
+use super::reconcile::Superseded;
 use crate::budget::{Book, Budget, BudgetSpec, Recount, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
@@ -23,6 +24,9 @@ pub(super) struct Lasting {
     pub(super) budgets: Book,
     pub(super) limiters: LimiterBook,
     pub(super) pepper: Pepper,
+    pub(super) superseded: Superseded,
+    /// Held while counters are counted anew: a reload and a pass must not do so at once.
+    pub(super) counting: Mutex<()>,
 }
 
 /// Why a config that reads well cannot be put to work.
@@ -153,6 +157,7 @@ impl Plan<'_> {
                 max_body: settings.server.max_body.0,
                 body_timeout: settings.server.body_timeout.0,
                 max_requests: settings.server.max_requests,
+                budget_wait: settings.server.budget_wait.0,
                 coalesce_wait: settings.cache.coalesce_wait.0,
             },
         }

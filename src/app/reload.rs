@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::assemble::{Lasting, plan};
+use super::reconcile::Bell;
 use super::spent::spent_before;
 use crate::base::clock::Timestamp;
 use crate::config;
@@ -13,10 +14,9 @@ use crate::proxy::{Door, Policy};
 #[derive(Debug)]
 pub struct Reloader {
     config: PathBuf,
-    /// Of the start: a config that names another waits for a restart.
-    data_dir: PathBuf,
     door: Arc<Door>,
     lasting: Arc<Lasting>,
+    reconciler: Bell,
     state: Mutex<ReloadState>,
 }
 
@@ -36,9 +36,9 @@ pub struct ReloadState {
 impl Reloader {
     pub(super) fn new(
         config: PathBuf,
-        data_dir: PathBuf,
         door: Arc<Door>,
         lasting: Arc<Lasting>,
+        reconciler: Bell,
         fingerprint: &str,
     ) -> Self {
         let state = ReloadState {
@@ -47,7 +47,7 @@ impl Reloader {
             fingerprint: fingerprint.into(),
             last_error: None,
         };
-        Self { config, data_dir, door, lasting, state: Mutex::new(state) }
+        Self { config, door, lasting, reconciler, state: Mutex::new(state) }
     }
 
     /// How the last load went.
@@ -60,10 +60,15 @@ impl Reloader {
     pub fn reload(&self) {
         // held throughout: two reloads at once would race for the generation
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let _counting = self.lasting.counting.lock().unwrap_or_else(PoisonError::into_inner);
         match self.build(&state) {
             Ok(None) => state.last_error = None,
             Ok(Some((policy, fingerprint))) => {
+                let replaced = self.door.live.snapshot();
                 self.door.live.swap(policy);
+                self.lasting.superseded.note(&replaced);
+                // what was settled between the count and the swap
+                self.reconciler.ring();
                 state.generation += 1;
                 state.loaded_at = self.door.clock.now();
                 state.fingerprint = fingerprint;
@@ -87,8 +92,14 @@ impl Reloader {
         }
         let plan = plan(&loaded.settings, &self.lasting.pepper).map_err(|fault| fault.to_string())?;
         let now = self.door.clock.now();
-        let spent = spent_before(&plan, &self.lasting.budgets, &self.data_dir, now)
+        // the journal's folder, not the config's: another one waits for a restart
+        let spent = spent_before(&plan, &self.lasting.budgets, self.door.journal.data_dir(), now)
             .map_err(|fault| format!("what new budgets have spent cannot be read: {fault}"))?;
-        Ok(Some((plan.adopt(&self.lasting, spent), loaded.fingerprint)))
+        let fresh: Vec<String> = spent.ids().map(str::to_owned).collect();
+        let policy = plan.adopt(&self.lasting, spent);
+        for budget in fresh.iter().filter_map(|id| self.lasting.budgets.find(id)) {
+            budget.catch_up(true);
+        }
+        Ok(Some((policy, loaded.fingerprint)))
     }
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::admin_api::{self, AdminView};
 use super::assemble::{AssemblyFault, Lasting, plan};
+use super::reconcile::{self, Reconciler, Superseded};
 use super::reload::Reloader;
 use super::spent::spent_before;
 use crate::base::chance::Chance;
@@ -28,7 +29,7 @@ use crate::ledger::recovery::recover;
 use crate::ledger::retention::Retention;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
-use crate::proxy::{Door, Station};
+use crate::proxy::{Door, Drains, Lines, Station};
 use crate::server::{self, Listening, Workers};
 use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
 use crate::store::ledger::{LedgerStore as _, StoreFault};
@@ -86,6 +87,7 @@ pub struct Running {
     workers: Workers,
     admin_thread: thread::JoinHandle<()>,
     writer: WriterHandle,
+    reconciler: Reconciler,
 }
 
 /// Starts a gateway. `config` is the file that reloads read again.
@@ -107,7 +109,13 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         );
     }
     let pepper = Pepper::load_or_create(&pepper_path(&settings.data_dir))?;
-    let lasting = Arc::new(Lasting { budgets: Book::new(), limiters: LimiterBook::new(), pepper });
+    let lasting = Arc::new(Lasting {
+        budgets: Book::new(),
+        limiters: LimiterBook::new(),
+        pepper,
+        superseded: Superseded::default(),
+        counting: Mutex::default(),
+    });
     let plan = plan(settings, &lasting.pepper)?;
     let spent = spent_before(&plan, &lasting.budgets, &settings.data_dir, clock.now())?;
     let policy = plan.adopt(&lasting, spent);
@@ -119,6 +127,9 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         counting: CountingPool::start(COUNTING_THREADS, COUNTING_QUEUE)?,
         body_memory: Arc::new(Semaphore::new(body_permits(settings))),
         at_work: AtomicU32::new(0),
+        settling: AtomicU32::new(0),
+        lines: Lines::default(),
+        drains: Drains::default(),
         draining: AtomicBool::new(false),
         signals: Arc::clone(&signals),
         journal,
@@ -132,9 +143,10 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let station = || Station { door: Arc::clone(&door), client: Client::new(Arc::clone(&tls)), scheme };
     let workers = server::start(&listening, &stopped, station)
         .map_err(|error| StartFault::Listen { address: settings.listen.clone(), error })?;
-    let data_dir = settings.data_dir.clone();
+    let reconciler = reconcile::start(Arc::clone(&door), Arc::clone(&lasting))?;
     let reloader =
-        Arc::new(Reloader::new(config, data_dir, Arc::clone(&door), Arc::clone(&lasting), fingerprint));
+        Reloader::new(config, Arc::clone(&door), Arc::clone(&lasting), reconciler.bell(), fingerprint);
+    let reloader = Arc::new(reloader);
     let view = AdminView {
         door: Arc::clone(&door),
         lasting,
@@ -142,7 +154,8 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         data_dir: settings.data_dir.clone(),
     };
     let (admin, admin_thread) = admin_api::serve(settings, view, ledger_status(writer.watcher()), stopped)?;
-    Ok(Running { data: workers.address, admin, door, reloader, stop, workers, admin_thread, writer })
+    let data = workers.address;
+    Ok(Running { data, admin, door, reloader, stop, workers, admin_thread, writer, reconciler })
 }
 
 impl Running {
@@ -167,6 +180,7 @@ impl Running {
         if self.admin_thread.join().is_err() {
             tracing::error!("the admin thread panicked");
         }
+        self.reconciler.stop();
         let status = self.writer.stop();
         if let Some(error) = status.last_error {
             tracing::error!(error, "the ledger could not be written; the journal keeps the records");

@@ -57,6 +57,8 @@ struct Suspect {
 #[derive(Debug)]
 struct Reading {
     counted: Spent,
+    /// What is in earlier buckets had aged out by then.
+    first_bucket: i64,
     turn: u64,
 }
 
@@ -245,8 +247,13 @@ impl Suspect {
         let window = counters.roll(now);
         let is_rolling = matches!(self.period, Period::Rolling(_));
         let is_same = !counters.is_gone && (window == self.window || is_rolling);
-        self.recorded.forget_before(self.period.bucket(window.start));
-        self.reading = is_same.then(|| Reading { counted: counters.spent().clone(), turn: counters.turn() });
+        let first_bucket = self.period.bucket(window.start);
+        self.recorded.forget_before(first_bucket);
+        self.reading = is_same.then(|| Reading {
+            counted: counters.spent().clone(),
+            first_bucket,
+            turn: counters.turn(),
+        });
     }
 
     fn differs(&self) -> bool {
@@ -261,7 +268,8 @@ impl Suspect {
         }
     }
 
-    fn repair(self) -> Option<Drift> {
+    fn repair(mut self) -> Option<Drift> {
+        self.recorded.forget_before(self.reading.as_ref()?.first_bucket);
         let reading = self.reading.as_ref().filter(|_| self.differs())?;
         let missing = self.recorded.minus(&reading.counted);
         let mut counters = self.account.lock();

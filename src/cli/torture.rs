@@ -115,7 +115,7 @@ fn print(report: &Report, verbose: bool) {
                 }
                 Verdict::NotJudged { why } => (format!("not judged: {why}"), String::new()),
             };
-            let name = format!("{} {}", invariant.id(), invariant.promise());
+            let name = format!("{} {}", invariant.id(), report.promise(*invariant));
             rows.push(vec![scenario.name.to_owned(), name, word, checked]);
         }
     }

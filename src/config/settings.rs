@@ -174,6 +174,8 @@ pub struct ServerSection {
     pub body_timeout: Span,
     /// Limit on a client that takes nothing of its answer.
     pub write_timeout: Span,
+    /// How long a request waits for money that others hold and may give back, before it is refused.
+    pub budget_wait: Span,
     /// How long requests may go on after a stop signal.
     pub shutdown_grace: Span,
 }
@@ -190,6 +192,8 @@ impl Default for ServerSection {
             body_timeout: Span(Duration::from_secs(30)),
             // a laptop that changes its network is back by then
             write_timeout: Span(Duration::from_mins(1)),
+            // two seconds of waiting are no failure to a client; streams that end meanwhile give back half or more
+            budget_wait: Span(Duration::from_secs(2)),
             shutdown_grace: Span(Duration::from_secs(30)),
         }
     }

@@ -14,10 +14,32 @@ use super::path::{Endpoint, Operation};
 pub struct InputCeiling {
     /// Tokens of what the body shows.
     pub tokens: u64,
+    /// Of them, tokens of images.
+    pub of_images: u64,
     /// Whether the body refers to input it does not show - an earlier response, a stored prompt, a
     /// file by id, a search. Then only the context window is a bound.
     pub is_open: bool,
 }
+
+impl InputCeiling {
+    /// The bound where a model takes in `window` tokens at most. Some models bill an image as more tokens than
+    /// their window has; and a list of texts is as many inputs, each with a window of its own.
+    #[must_use]
+    pub fn within(&self, window: Option<u64>, operation: Operation) -> u64 {
+        let is_list = matches!(operation, Operation::Embeddings | Operation::Completions);
+        match window {
+            Some(window) if self.is_open => window.saturating_add(self.of_images),
+            Some(window) if !is_list => {
+                self.tokens.saturating_sub(self.of_images).min(window).saturating_add(self.of_images)
+            }
+            None if self.is_open => self.tokens.max(UNKNOWN_WINDOW),
+            Some(_) | None => self.tokens,
+        }
+    }
+}
+
+/// The input of a request that refers to more than it shows, where nobody knows the context window.
+const UNKNOWN_WINDOW: u64 = 200_000;
 
 /// What chat templates add by themselves: open models put up to about 100 tokens of system text in
 /// front, hosted ones a handful.
@@ -46,30 +68,33 @@ const FORM_TEXT: u64 = 128 * 1024;
 /// The upper bound for `body`, whose `model` may be known under another name upstream.
 #[must_use]
 pub fn input_ceiling(endpoint: &Endpoint, model: &str, body: &[u8]) -> InputCeiling {
-    let mut survey = Survey { image: image::most_tokens(model), tokens: TEMPLATE, is_open: false };
+    let mut survey =
+        Survey { image: image::most_tokens(model), of_images: 0, tokens: TEMPLATE, is_open: false };
     let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = At { place: Place::Request, survey: &mut survey }.deserialize(&mut reader);
     if read.is_ok() {
-        return InputCeiling { tokens: survey.tokens, is_open: survey.is_open };
+        return InputCeiling { tokens: survey.tokens, of_images: survey.of_images, is_open: survey.is_open };
     }
     let whole = body.len() as u64;
     let text = FORM_TEXT.min(whole) + TEMPLATE;
     match endpoint.operation {
         Operation::Transcriptions | Operation::Translations => {
-            InputCeiling { tokens: text + whole / AUDIO_BYTES_PER_TOKEN, is_open: false }
+            InputCeiling { tokens: text + whole / AUDIO_BYTES_PER_TOKEN, of_images: 0, is_open: false }
         }
         Operation::Images => {
             let files = memchr::memmem::find_iter(body, b"filename").count() as u64;
-            InputCeiling { tokens: text + files.saturating_mul(survey.image), is_open: false }
+            let of_images = files.saturating_mul(survey.image);
+            InputCeiling { tokens: text.saturating_add(of_images), of_images, is_open: false }
         }
         // JSON that we cannot read and an upstream might: only the context window is a bound
-        _ => InputCeiling { tokens: whole.saturating_add(TEMPLATE), is_open: true },
+        _ => InputCeiling { tokens: whole.saturating_add(TEMPLATE), of_images: 0, is_open: true },
     }
 }
 
 struct Survey {
     image: u64,
+    of_images: u64,
     tokens: u64,
     is_open: bool,
 }
@@ -142,6 +167,7 @@ impl Place {
 impl Survey {
     fn image(&mut self, place: Place) -> Place {
         self.add(self.image);
+        self.of_images = self.of_images.saturating_add(self.image);
         place
     }
 

@@ -122,3 +122,25 @@ fn forms_count_their_files_by_kind() {
     let edit = input_ceiling(&classify(&Method::POST, "/v1/images/edits"), "gpt-image-1", &form);
     assert!(edit.tokens >= 12_000 && edit.tokens < 200_000, "{edit:?}");
 }
+
+/// FAULTS B4
+#[test]
+fn the_window_bounds_text_and_neither_billed_images_nor_a_list_of_texts() {
+    let text = json!({"messages": [{"role": "user", "content": "x".repeat(10_000)}]});
+    let bound = |ceiling: InputCeiling, operation| ceiling.within(Some(8_000), operation);
+    assert_eq!(bound(ceiling_of("chat/completions", "m", &text), Operation::ChatCompletions), 8_000);
+    let image = json!({"type": "image_url", "image_url": {"url": "https://h/x.png"}});
+    let pictures = json!({"messages": [{"role": "user", "content": [image, image, image]}]});
+    let pictures = ceiling_of("chat/completions", "gpt-4o-mini", &pictures);
+    // 48,169 tokens each, by what that model bills
+    assert_eq!(pictures.of_images, 3 * 48_169);
+    assert!(bound(pictures, Operation::ChatCompletions) > 3 * 48_169);
+    let many = json!({"input": ["x".repeat(6_000), "x".repeat(6_000)]});
+    assert!(bound(ceiling_of("embeddings", "m", &many), Operation::Embeddings) > 12_000);
+    let open = json!({"previous_response_id": "r", "input": "hi"});
+    let open = ceiling_of("responses", "m", &open);
+    assert_eq!(
+        (bound(open, Operation::Responses), open.within(None, Operation::Responses)),
+        (8_000, 200_000)
+    );
+}

@@ -23,7 +23,7 @@ macro_rules! fields {
 
         impl<'a> Fields<'a> {
             fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a RawValue>> {
-                $(if key == stringify!($name).as_bytes() { return Some(&mut self.$name); })*
+                $(if key == stringify!($name).trim_start_matches("r#").as_bytes() { return Some(&mut self.$name); })*
                 None
             }
         }
@@ -34,7 +34,8 @@ fields! {
     model, stream, stream_options, include_usage, max_tokens, max_completion_tokens, max_output_tokens,
     n, best_of, prompt, speed, user, safety_identifier, metadata, user_id, background, service_tier, temperature,
     top_p, top_k, frequency_penalty, presence_penalty, seed, stop, stop_sequences, reasoning_effort,
-    reasoning, effort,
+    reasoning, effort, thinking, budget_tokens, r#type, modalities, prediction, tools, web_search_options,
+    max_uses,
 }
 
 /// What decides which model works, and how much. Parsers differ on which of two counts, and those of Go take

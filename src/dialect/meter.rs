@@ -151,6 +151,19 @@ impl Meter {
         self.scribe.facts.reading.output_text_bytes
     }
 
+    /// The visible output after so many bytes of it, as far as it was kept.
+    #[must_use]
+    pub fn output_since(&self, bytes: u64) -> &str {
+        let from = usize::try_from(bytes).unwrap_or(usize::MAX);
+        self.scribe.facts.reading.output_text.get(from..).unwrap_or_default()
+    }
+
+    /// Whether hidden reasoning was reported.
+    #[must_use]
+    pub fn reasoning_seen(&self) -> bool {
+        self.scribe.facts.reading.usage.is_some_and(|usage| usage.reasoning_tokens > 0)
+    }
+
     /// Ends the answer, wherever it is, and says what was read.
     #[must_use]
     pub fn finish(mut self) -> Reading {

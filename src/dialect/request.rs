@@ -3,6 +3,8 @@
 
 use std::ops::Range;
 
+use serde_json::value::RawValue;
+
 use super::members::{Fields, Outer};
 use super::multipart;
 use super::path::{Endpoint, Metering, Operation};
@@ -25,6 +27,15 @@ pub struct RequestFacts {
     /// The most output tokens per choice; the larger if several are given; `None` if there is none or
     /// one is given that cannot be read, so that nobody reserves less than the upstream may take.
     pub output_cap: Option<u64>,
+    /// Where output caps stand that this operation's upstream reads, `null` ones too.
+    pub caps: Vec<Cap>,
+    /// Whether the request asks for output that the answer does not show as text: reasoning, audio, images,
+    /// predictions that may be turned down.
+    pub asks_hidden: bool,
+    /// The part of the output cap that is set aside for thinking (Anthropic).
+    pub thinking_budget: Option<u64>,
+    /// Web searches that the answer may make at most, as far as the request bounds them.
+    pub web_searches: u64,
     /// Answers that are made: `n` or `best_of`, times the prompts of a legacy completion. At least 1
     /// once a body was scanned.
     pub choices: u64,
@@ -38,6 +49,15 @@ pub struct RequestFacts {
     pub speed: Option<String>,
     /// What spans say about sampling.
     pub sampling: Sampling,
+}
+
+/// An output cap in a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cap {
+    /// Where its value stands.
+    pub at: Range<usize>,
+    /// What it says; `None` for `null`, and for what cannot be read.
+    pub tokens: Option<u64>,
 }
 
 /// How a request body is written.
@@ -168,6 +188,7 @@ fn multipart_facts(body: &[u8], boundary: &str) -> RequestFacts {
 fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> RequestFacts {
     let (include_usage, stream_options) = stream_options(fields, body);
     let model = fields.model.and_then(Fields::text);
+    let sampling = sampling(fields);
     RequestFacts {
         model_at: model.as_ref().and_then(|_| fields.model.map(|raw| body.range(raw.get()))),
         model: model.filter(|model| !model.is_empty()),
@@ -176,12 +197,18 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
         include_usage,
         stream_options,
         output_cap: output_cap(operation, fields),
+        caps: caps(operation, fields)
+            .map(|raw| Cap { at: body.range(raw.get()), tokens: Fields::count(raw) })
+            .collect(),
+        asks_hidden: asks_hidden(fields, &sampling),
+        thinking_budget: thinking(fields).and_then(|inner| inner.budget_tokens).and_then(Fields::count),
+        web_searches: web_searches(fields),
         choices: choices(operation, fields),
         user: user(fields),
         background: fields.background.is_some_and(|raw| raw.get() == "true"),
         service_tier: fields.service_tier.and_then(Fields::text),
         speed: fields.speed.and_then(Fields::text),
-        sampling: sampling(fields),
+        sampling,
     }
 }
 
@@ -200,18 +227,57 @@ fn stream_options(fields: &Fields<'_>, body: &Outer<'_>) -> (Option<bool>, Strea
 /// Only the caps that this operation's upstream reads: another's would be ignored there, and must not
 /// make a reservation small here.
 fn output_cap(operation: Operation, fields: &Fields<'_>) -> Option<u64> {
+    let mut largest = None;
+    for raw in caps(operation, fields).filter(|raw| raw.get() != "null") {
+        largest = largest.max(Some(Fields::count(raw)?));
+    }
+    largest
+}
+
+fn caps<'a>(operation: Operation, fields: &Fields<'a>) -> impl Iterator<Item = &'a RawValue> {
     let caps = match operation {
         Operation::ChatCompletions => [fields.max_completion_tokens, fields.max_tokens],
         Operation::Completions | Operation::Messages => [fields.max_tokens, None],
         Operation::Responses | Operation::ResponsesCompact => [fields.max_output_tokens, None],
         _ => [None, None],
     };
-    let mut largest = None;
-    for raw in caps.into_iter().flatten().filter(|raw| raw.get() != "null") {
-        largest = largest.max(Some(Fields::count(raw)?));
-    }
-    largest
+    caps.into_iter().flatten()
 }
+
+fn asks_hidden(fields: &Fields<'_>, sampling: &Sampling) -> bool {
+    let is_said = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let reasons = sampling.reasoning_level.as_ref().is_some_and(|level| level != "none");
+    let thinks = thinking(fields)
+        .is_some_and(|inner| inner.r#type.and_then(Fields::text).is_none_or(|kind| kind != "disabled"));
+    let beside_text =
+        fields.modalities.is_some_and(|raw| Fields::texts(raw).iter().any(|kind| kind != "text"));
+    reasons || thinks || beside_text || is_said(fields.prediction)
+}
+
+fn thinking<'a>(fields: &Fields<'a>) -> Option<Fields<'a>> {
+    fields.thinking.and_then(|raw| Fields::read(raw.get().as_bytes()).ok())
+}
+
+/// Searches of the upstream's own tools: as many as a tool allows, or as answers usually make at most.
+fn web_searches(fields: &Fields<'_>) -> u64 {
+    let by_option = fields.web_search_options.filter(|raw| raw.get() != "null").map(|_| 1);
+    let tools: Vec<&RawValue> = fields
+        .tools
+        .filter(|raw| raw.get().contains("web_search"))
+        .and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default();
+    let by_tools = tools.into_iter().filter_map(|raw| {
+        let tool = Fields::read(raw.get().as_bytes()).ok()?;
+        let kind = tool.r#type.and_then(Fields::text)?;
+        let most = tool.max_uses.and_then(Fields::count).unwrap_or(USUAL_SEARCHES);
+        kind.starts_with("web_search").then_some(most)
+    });
+    by_option.into_iter().chain(by_tools).fold(0, u64::saturating_add)
+}
+
+/// Where a tool says no number. Agents rarely search more often in one answer, and what they do is billed
+/// by the answer's own count.
+const USUAL_SEARCHES: u64 = 10;
 
 fn choices(operation: Operation, fields: &Fields<'_>) -> u64 {
     let count = |raw: Option<_>| raw.and_then(Fields::count).unwrap_or(1).max(1);

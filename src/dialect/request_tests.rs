@@ -272,3 +272,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_asks_for_output_that_no_stream_shows_is_known() {
+    for body in [
+        r#"{"reasoning_effort":"low"}"#,
+        r#"{"thinking":{"type":"enabled","budget_tokens":1024}}"#,
+        r#"{"thinking":{"type":"adaptive"}}"#,
+        r#"{"modalities":["text","audio"]}"#,
+        r#"{"prediction":{"type":"content","content":"x"}}"#,
+    ] {
+        assert!(chat(body).asks_hidden, "{body}");
+    }
+    for body in [
+        "{}",
+        r#"{"reasoning_effort":"none"}"#,
+        r#"{"thinking":{"type":"disabled"}}"#,
+        r#"{"modalities":["text"]}"#,
+        r#"{"prediction":null,"thinking":null}"#,
+    ] {
+        assert!(!chat(body).asks_hidden, "{body}");
+    }
+    assert!(facts_of("responses", r#"{"reasoning":{"effort":"high"}}"#).asks_hidden);
+    let thinking = r#"{"thinking":{"type":"enabled","budget_tokens":1024}}"#;
+    assert_eq!(facts_of("messages", thinking).thinking_budget, Some(1_024));
+}
+
+#[test]
+fn searches_are_counted_by_what_the_request_allows() {
+    let searches = |tail: &str, body: &str| facts_of(tail, body).web_searches;
+    assert_eq!(searches("chat/completions", r#"{"web_search_options":{}}"#), 1);
+    assert_eq!(searches("responses", r#"{"tools":[{"type":"web_search_preview"}]}"#), USUAL_SEARCHES);
+    let bounded = r#"{"tools":[{"type":"web_search_20250305","name":"web_search","max_uses":3}]}"#;
+    assert_eq!(searches("messages", bounded), 3);
+    let own = r#"{"tools":[{"type":"function","function":{"name":"web_search"}}]}"#;
+    assert_eq!(searches("chat/completions", own), 0, "the caller's own tool is the caller's own search");
+}

@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::{Bytes, BytesMut};
 
 use super::path::{Endpoint, Operation};
-use super::request::{BodyForm, RequestFacts, StreamOptions};
+use super::request::{BodyForm, Cap, RequestFacts, StreamOptions};
 
 /// Bytes to put in the place of others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,31 @@ pub fn rename_model(facts: &RequestFacts, model: &str) -> Option<Edit> {
         BodyForm::Unread => return None,
     };
     Some(Edit { range, text })
+}
+
+/// The edits that hold each choice to `most` output tokens: every cap that stands there is lowered, and where
+/// none does, one of this name is put in front. `None` if the body has a cap that cannot be read.
+#[must_use]
+pub fn lower_cap(facts: &RequestFacts, body: &[u8], name: &str, most: u64) -> Option<Vec<Edit>> {
+    if facts.form != BodyForm::Json {
+        return None;
+    }
+    let is_null = |cap: &Cap| &body[cap.at.clone()] == b"null";
+    if facts.caps.iter().any(|cap| cap.tokens.is_none() && !is_null(cap)) {
+        return None;
+    }
+    let numbered: Vec<&Cap> = facts.caps.iter().filter(|cap| !is_null(cap)).collect();
+    if let (true, Some(first)) = (numbered.is_empty(), facts.caps.first()) {
+        return Some(vec![replace(&first.at, &most.to_string())]);
+    }
+    if numbered.is_empty() {
+        let brace = body.iter().position(|&byte| byte == b'{')?;
+        // a body that could be priced names a model, so a comma belongs behind
+        facts.model_at.as_ref()?;
+        return Some(vec![insert(brace + 1, &format!("\"{name}\":{most},"))]);
+    }
+    let above = numbered.into_iter().filter(|cap| cap.tokens.is_some_and(|tokens| tokens > most));
+    Some(above.map(|cap| replace(&cap.at, &most.to_string())).collect())
 }
 
 /// The body with its edits. Edits do not overlap; without any, the body is shared, not copied.

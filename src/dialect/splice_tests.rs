@@ -194,3 +194,48 @@ proptest! {
         prop_assert_eq!(undone, body.into_bytes());
     }
 }
+
+fn lowered(path: &str, body: &str, most: u64) -> Option<String> {
+    let facts = scan(&endpoint(path), None, body.as_bytes()).unwrap();
+    let edits = lower_cap(&facts, body.as_bytes(), "max_completion_tokens", most)?;
+    Some(String::from_utf8(apply(&Bytes::copy_from_slice(body.as_bytes()), edits).to_vec()).unwrap())
+}
+
+#[test]
+fn a_cap_is_lowered_where_it_stands_and_nothing_else_moves() {
+    for (path, body, edited) in [
+        (
+            "/v1/chat/completions",
+            r#"{"model":"m", "max_tokens" : 500 }"#,
+            r#"{"model":"m", "max_tokens" : 20 }"#,
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"max_tokens":"500","model":"m","max_completion_tokens":6e2}"#,
+            r#"{"max_tokens":20,"model":"m","max_completion_tokens":20}"#,
+        ),
+        ("/v1/chat/completions", r#"{"max_tokens":7,"model":"m"}"#, r#"{"max_tokens":7,"model":"m"}"#),
+        (
+            "/v1/chat/completions",
+            r#"{"max_tokens":null,"model":"m","max_completion_tokens":90}"#,
+            r#"{"max_tokens":null,"model":"m","max_completion_tokens":20}"#,
+        ),
+        ("/v1/chat/completions", r#"{"max_tokens":null,"model":"m"}"#, r#"{"max_tokens":20,"model":"m"}"#),
+        ("/v1/chat/completions", " { \"model\":\"m\"}", " {\"max_completion_tokens\":20, \"model\":\"m\"}"),
+        // not a cap of this operation
+        (
+            "/v1/responses",
+            r#"{"model":"m","max_tokens":500,"max_output_tokens":30}"#,
+            r#"{"model":"m","max_tokens":500,"max_output_tokens":20}"#,
+        ),
+        ("/v1/messages", r#"{"max_tokens":4096,"model":"m"}"#, r#"{"max_tokens":20,"model":"m"}"#),
+    ] {
+        assert_eq!(lowered(path, body, 20).as_deref(), Some(edited), "{body}");
+    }
+}
+
+#[test]
+fn a_cap_that_cannot_be_read_is_not_lowered() {
+    assert_eq!(lowered("/v1/chat/completions", r#"{"model":"m","max_tokens":"many"}"#, 20), None);
+    assert_eq!(lowered("/v1/chat/completions", "{}", 20), None, "there is nothing to put it in front of");
+}

@@ -50,10 +50,10 @@ pub(super) struct Knobs {
     pub(super) tier: Option<String>,
     /// Answer 400 to `stream_options`.
     pub(super) no_stream_options: bool,
+    /// Emit what `out` says, whatever the request caps.
+    pub(super) ignore_cap: bool,
     /// Call a tool if there is one, whatever the message says.
     pub(super) tool: bool,
-    /// Pay no heed to the request's cap on output.
-    pub(super) ignore_cap: bool,
     /// The id of the answer, in place of one of its own; may be empty.
     pub(super) id: Option<String>,
 }
@@ -194,8 +194,8 @@ impl Knobs {
             "model" => value.clone_into(&mut self.reported),
             "tier" => self.tier = Some(value.to_owned()),
             "no-stream-options" => self.no_stream_options = flag()?,
-            "tool" => self.tool = flag()?,
             "ignore-cap" => self.ignore_cap = flag()?,
+            "tool" => self.tool = flag()?,
             "id" => self.id = Some(value.to_owned()),
             _ => return Err(KnobError::Unknown(knob.to_owned())),
         }

@@ -97,6 +97,56 @@ fn prices_by_the_hour_follow_the_clock_and_say_how_long_they_hold() {
 }
 
 #[test]
+fn hours_within_a_day_begin_at_their_first_minute_and_end_before_their_last() {
+    let catalogue = parse(
+        r#"{"provider":"acme","name":"m","rates":{"input":1},"dated":[{"hours":["06:00","22:00"],"rates":{"input":9}}]}"#,
+    );
+    let rate = |minute: i64| {
+        let moment = Timestamp::from_secs(at("2026-11-20").as_secs() + minute * 60);
+        input_rate(catalogue.price(None, "m", moment).as_ref()).unwrap()
+    };
+    let minutes = [0, 6 * 60 - 1, 6 * 60, 12 * 60, 22 * 60 - 1, 22 * 60, 24 * 60 - 1];
+    assert_eq!(minutes.map(rate), [1, 1, 9, 9, 9, 1, 1]);
+}
+
+#[test]
+fn a_tier_of_two_words_takes_from_the_other_what_it_lacks() {
+    let catalogue = parse(
+        r#"{"provider":"acme","name":"m","rates":{"input":10,"output":20,"cached_input":5},"tiers":[
+            {"tier":"fast","rates":{"input":30}},{"tier":"priority","rates":{"input":18,"output":36}},
+            {"tier":"flex","rates":{"input":6}}]}"#,
+    );
+    let price = catalogue.price(None, "m", at("2026-11-20")).unwrap();
+    let rates = |tier| {
+        let rates = price.tariff(tier).1.rates(0);
+        [Unit::Input, Unit::Output, Unit::CachedInput].map(|unit| rates.of(unit).unwrap().as_picos())
+    };
+    assert_eq!(rates(Tier::Fast), [30, 36, 5]);
+    assert_eq!(rates(Tier::Priority), [18, 36, 5]);
+    assert_eq!(rates(Tier::Flex), [6, 20, 5], "nobody else takes from another tier");
+}
+
+#[test]
+fn a_name_may_be_as_long_as_any_catalogue_has_them() {
+    let longest = "m".repeat(LONGEST_NAME);
+    let catalogue = parse(&format!(r#"{{"provider":"acme","name":"{longest}","rates":{{"input":1}}}}"#));
+    assert!(catalogue.price(None, &longest, at("2026-11-20")).is_some());
+    let longer = parse(&format!(r#"{{"provider":"acme","name":"{longest}m","rates":{{"input":1}}}}"#));
+    assert!(longer.price(None, &format!("{longest}m"), at("2026-11-20")).is_none());
+    assert!(catalogue.price(None, "m", at("2026-11-20")).is_none());
+}
+
+#[test]
+fn a_catalogue_tells_its_sources_and_its_overrides() {
+    let catalogue = parse(r#"{"provider":"acme","name":"m","rates":{"input":1}}"#);
+    assert_eq!(catalogue.sources()[0].name, "own");
+    assert_eq!(catalogue.overridden().count(), 0);
+    let sections = IndexMap::from([("mine".to_owned(), section(1, 2))]);
+    let with = catalogue.with_overrides(&sections);
+    assert_eq!(with.overridden().map(|price| price.name.as_str()).collect::<Vec<_>>(), ["mine"]);
+}
+
+#[test]
 fn an_unknown_name_has_no_price() {
     for model in ["", "gpt", "gpt-4o-mega", "gpt-99", "openai", "openai/", "/gpt-4o", "ft:", "no such model"]
     {

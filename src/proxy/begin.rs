@@ -1,9 +1,12 @@
 //! First step: an id, the time, the dialect of the path, the trace. Nothing can fail here.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderMap, Request};
 use hyper::body::Incoming;
 
+use super::drain::Leaving;
 use super::exchange::{Exchange, Opening};
 use super::headers;
 use super::policy::Station;
@@ -26,7 +29,11 @@ impl Asked {
 }
 
 /// Opens the exchange: from here on exactly one record will be left.
-pub(super) fn begin(station: &Station, request: Request<Incoming>) -> (Exchange, Asked) {
+pub(super) fn begin(
+    station: &Station,
+    request: Request<Incoming>,
+    leaving: Arc<Leaving>,
+) -> (Exchange, Asked) {
     let door = &station.door;
     let (parts, body) = request.into_parts();
     let began = door.clock.tick();
@@ -46,6 +53,7 @@ pub(super) fn begin(station: &Station, request: Request<Incoming>) -> (Exchange,
         tags: labels.tags,
         ..Record::default()
     };
-    let opening = Opening { began, id, endpoint, trace, record, head: headers::head(&parts, station.scheme) };
+    let head = headers::head(&parts, station.scheme);
+    let opening = Opening { began, id, endpoint, trace, record, head, leaving };
     (Exchange::open(door.clone(), opening), Asked { parts, body })
 }

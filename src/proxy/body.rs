@@ -18,7 +18,7 @@ pub enum Outgoing {
     /// Bytes of an answer that broke off; `None` once they went out. No good end follows.
     Cut(Option<Bytes>),
     /// Bytes as the upstream sends them.
-    Relayed(Box<Relay>),
+    Relayed(Relay),
     /// Broken off; what went out before is on its way.
     Broken,
 }
@@ -33,6 +33,13 @@ impl Outgoing {
     #[must_use]
     pub fn ready(bytes: Bytes) -> Self {
         Self::Ready((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// Reads what is still coming, for a client that left before the head.
+    pub(super) async fn read_on(self) {
+        if let Self::Relayed(relay) = self {
+            relay.read_on().await;
+        }
     }
 
     pub(super) fn cut(bytes: Bytes) -> Self {

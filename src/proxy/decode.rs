@@ -1,5 +1,7 @@
 //! Third step: the body is read (or left to pass through) and its facts are found. Bytes stay as they are.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body::Body as _;
@@ -25,16 +27,17 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body: RequestBody::Whole(Bytes::new()),
-        facts: RequestFacts::default(),
-        ceiling: InputCeiling { tokens: 0, is_open: false },
+        facts: Arc::default(),
+        ceiling: InputCeiling { tokens: 0, of_images: 0, is_open: false },
         can_splice: true,
         targets: Vec::new(),
+        cap_to: None,
         cache_ttl: None,
     };
     if is_read {
         let bytes = read_whole(x, body).await?;
         let found = find_facts(x, &request.headers, &bytes).await?;
-        (request.facts, request.ceiling) = (found.facts, found.ceiling);
+        (request.facts, request.ceiling) = (Arc::new(found.facts), found.ceiling);
         request.can_splice = !found.was_encoded;
         x.prompt = found.plain;
         request.body = RequestBody::Whole(bytes);
@@ -53,7 +56,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     let dice = x.door.chance.next_u64();
     let plan = x.policy.plan(&model, x.endpoint.dialect, wanted, dice);
     (request.targets, request.cache_ttl) = (plan.targets, plan.cache_ttl);
-    x.facts = request.facts.clone();
+    x.facts = Arc::clone(&request.facts);
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }
 }
 
@@ -116,7 +119,7 @@ impl Reader {
             Metering::Billed => {
                 input_ceiling(&self.endpoint, facts.model.as_deref().unwrap_or_default(), &plain)
             }
-            Metering::Free | Metering::Unmetered => InputCeiling { tokens: 0, is_open: false },
+            Metering::Free | Metering::Unmetered => InputCeiling { tokens: 0, of_images: 0, is_open: false },
         };
         Ok(Found { facts, ceiling, plain, was_encoded: self.encoding.is_some() })
     }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::base::id::RequestId;
 use crate::budget;
 use crate::dialect::error::{self as shape, ErrorShape};
-use crate::dialect::path::Dialect;
+use crate::dialect::path::{Dialect, Operation};
 use crate::limits::LimitHit;
 use crate::store::record::Outcome;
 use crate::telemetry::words::Rejection;
@@ -190,12 +190,31 @@ impl Refusal {
         }
     }
 
+    /// The event that ends a stream which was cut.
+    #[must_use]
+    pub fn frame(&self, operation: Operation, id: RequestId) -> Bytes {
+        let face = self.face();
+        let (message, id) = (self.message(), id.to_string());
+        let error = ErrorShape {
+            message: &message,
+            kind: face.kind,
+            code: face.code,
+            request_id: &id,
+            fields: self.fields(),
+        };
+        Bytes::from(shape::frame(operation, &error))
+    }
+
+    fn fields(&self) -> Vec<(&'static str, Value)> {
+        if let Self::Budget(refusal) = self { budget_fields(refusal) } else { Vec::new() }
+    }
+
     /// The answer: status, headers, body. The caller adds the request id's header.
     #[must_use]
     pub fn answer(&self, dialect: Dialect, id: RequestId) -> (StatusCode, HeaderMap, Bytes) {
         let face = self.face();
         let (message, id) = (self.message(), id.to_string());
-        let fields = if let Self::Budget(refusal) = self { budget_fields(refusal) } else { Vec::new() };
+        let fields = self.fields();
         let body = shape::body(
             dialect,
             &ErrorShape { message: &message, kind: face.kind, code: face.code, request_id: &id, fields },

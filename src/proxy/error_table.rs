@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-use super::admit::spender;
+use super::budgets::spender;
 use super::error::Refusal;
 use crate::base::clock::Timestamp;
 use crate::base::id::RequestId;

@@ -9,24 +9,29 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::admit::spender;
+use super::budgets::spender;
+use super::drain::Leaving;
 use super::error::Refusal;
 use super::fill::Fill;
+use super::follow::Follow;
 use super::headers::Head;
 use super::policy::{Account, Door, Policy};
 use super::settle::{self, End};
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
+use crate::base::usage::Usage;
 use crate::budget::{self, Reservation, Watched};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
 use crate::limits::{Admission, TokenAsk};
+use crate::pricing::cost::{Terms, cost};
 use crate::pricing::price::Price;
 use crate::signals::{Active, Answered, Attempt};
 use crate::store::record::Record;
 use crate::telemetry::trace::{TraceContext, new_span_id};
 use crate::telemetry::words::Rejection;
+use crate::tokens::rough;
 
 /// One request from its first header to its record: the books while they are open.
 #[derive(Debug)]
@@ -49,7 +54,7 @@ pub(super) struct Books {
     pub(super) record: Record,
 
     pub(super) account: Option<Arc<Account>>,
-    pub(super) facts: RequestFacts,
+    pub(super) facts: Arc<RequestFacts>,
     /// The body as it came, for counting when the upstream reports nothing.
     pub(super) prompt: Bytes,
     /// The share of `server.max_body_total` that the body takes.
@@ -57,24 +62,49 @@ pub(super) struct Books {
 
     /// What it asks of limits on tokens.
     pub(super) token_ask: TokenAsk,
+    /// Tokens that its limits were asked for while it streams.
+    pub(super) tokens_taken: u64,
     pub(super) admission: Option<Admission>,
     /// Its place in the limits of the upstream that is asked.
     pub(super) upstream_admission: Option<Admission>,
     pub(super) reservation: Option<Reservation>,
+    /// A stream that is paid for as it passes.
+    pub(super) follow: Option<Box<Follow>>,
+    /// The most tokens that an estimate may come to: what is held.
+    pub(super) most_input: u64,
+    pub(super) most_output: u64,
+    /// The model whose price stands in for an unknown one.
+    pub(super) price_as: Option<String>,
     /// The price by which it was admitted.
     pub(super) price: Option<Arc<Price>>,
     pub(super) fill: Option<Fill>,
     /// Tokens of an answer from the cache.
     pub(super) saved_tokens: u64,
     pub(super) attempts: Vec<Attempt>,
+    /// Those that an upstream may have worked on without anything to show for it.
+    pub(super) lost: Vec<Lost>,
     pub(super) answered: Answered,
     pub(super) rejection: Option<Rejection>,
     /// Type and scope of the rate limit that refused.
     pub(super) limit_hit: Option<(&'static str, &'static str)>,
     pub(super) first_output: Option<Tick>,
+    pub(super) leaving: Arc<Leaving>,
+    /// The client left in the middle of the answer, which is read on.
+    pub(super) goes_on_alone: bool,
 
     _active: Active,
     place: Option<Place>,
+}
+
+/// An attempt whose request was sent and whose answer never came.
+#[derive(Debug)]
+pub(super) struct Lost {
+    pub(super) number: u32,
+    pub(super) host: String,
+    pub(super) model: String,
+    /// What it may have used, and what that costs: known at the end.
+    pub(super) usage: Usage,
+    pub(super) cost: Option<NanoUsd>,
 }
 
 /// What is known when a request begins.
@@ -86,11 +116,12 @@ pub(super) struct Opening {
     pub(super) trace: TraceContext,
     pub(super) record: Record,
     pub(super) head: Head,
+    pub(super) leaving: Arc<Leaving>,
 }
 
 impl Exchange {
     pub(super) fn open(door: Arc<Door>, opening: Opening) -> Self {
-        let Opening { began, id, endpoint, trace, record, head } = opening;
+        let Opening { began, id, endpoint, trace, record, head, leaving } = opening;
         let books = Books {
             policy: door.live.snapshot(),
             span_id: new_span_id(&door.chance),
@@ -103,21 +134,29 @@ impl Exchange {
             record,
             door,
             account: None,
-            facts: RequestFacts::default(),
+            facts: Arc::default(),
             prompt: Bytes::new(),
             memory: None,
             token_ask: TokenAsk::default(),
+            tokens_taken: 0,
             admission: None,
             upstream_admission: None,
             reservation: None,
+            follow: None,
+            most_input: 0,
+            most_output: 0,
+            price_as: None,
             price: None,
             fill: None,
             saved_tokens: 0,
             attempts: Vec::new(),
+            lost: Vec::new(),
             answered: Answered::default(),
             rejection: None,
             limit_hit: None,
             first_output: None,
+            leaving,
+            goes_on_alone: false,
             place: None,
         };
         Self { books: Some(Box::new(books)) }
@@ -198,6 +237,19 @@ impl Books {
     /// Whether an upstream was asked and may have worked.
     pub(super) fn was_dispatched(&self) -> bool {
         !self.attempts.is_empty()
+    }
+
+    /// Whether the client is gone and the request goes on.
+    pub(super) fn is_alone(&self) -> bool {
+        self.goes_on_alone || self.leaving.goes_on()
+    }
+
+    /// What visible output of this many bytes costs, about.
+    pub(super) fn output_cost(&self, bytes: u64) -> NanoUsd {
+        let output_tokens = rough(usize::try_from(bytes).unwrap_or(usize::MAX));
+        let usage = Usage { output_tokens, ..Usage::default() };
+        let cost_at = |price: &Arc<Price>| cost(price, &usage, &Terms::default()).priced;
+        self.price.as_ref().map_or(NanoUsd::ZERO, cost_at)
     }
 
     /// Notes the first output byte that the client got.

@@ -9,15 +9,19 @@ use http_body::Body as _;
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
+use super::bill::note_price;
 use super::error::Refusal;
-use super::exchange::Exchange;
+use super::exchange::{Exchange, Lost};
+use super::follow::hold_whole;
 use super::headers;
 use super::rates;
 use super::relay::{Answer, AnswerBody, Live};
 use super::request::ReadRequest;
 use crate::base::clock::{Tick, micros};
 use crate::base::failpoint::Failpoint;
-use crate::dialect::splice::{Edit, apply, ask_for_usage, rename_model};
+use crate::base::usage::Usage;
+use crate::dialect::path::Operation;
+use crate::dialect::splice::{Edit, apply, ask_for_usage, lower_cap, rename_model};
 use crate::dialect::unask::Unask;
 use crate::ledger::journal::{JournalFault, Ticket};
 use crate::routing::retry::{AttemptEnd, tries_next};
@@ -52,7 +56,8 @@ pub(super) async fn forward(
                 ask.upstream.note_usage_refused(&ask.model);
             }
         }
-        let may_try_next = can_repeat && tries_next(sent.end());
+        // nobody waits for another attempt if the client has left
+        let may_try_next = can_repeat && !x.is_alone() && tries_next(sent.end());
         let next = if may_try_next { rates::enter_upstream(x, &targets, place + 1).ok() } else { None };
         let Some(next) = next else {
             // an fsync, where one is asked for, has overlapped the upstream's time to the first byte
@@ -71,9 +76,9 @@ fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<Ticket, Refus
         x.record.upstream = x.policy.upstreams[target.upstream].name.clone();
         x.record.upstream_model = target.model.clone().unwrap_or_else(|| x.record.model.clone());
     }
-    if x.price.is_some() {
+    if let Some(price) = x.price.clone() {
         // so that an intent whose end nobody sees is charged by a named catalogue
-        x.record.catalogue = x.policy.prices.version().into();
+        note_price(x, &price);
     }
     x.door.journal.intend(&x.record).map_err(|fault| unrecorded(&fault))
 }
@@ -163,10 +168,11 @@ impl Ask {
         let attempt = self.begin(x);
         x.record.attempts = attempt.number;
         x.attempts.push(attempt);
+        x.leaving.note_asked(self.upstream.draining.is_wanted());
         let active = x.door.signals.attempt_started(&self.upstream.name);
         let body = match passing {
             Some(body) => Either::Right(body),
-            None => Either::Left(Full::new(self.body(request))),
+            None => Either::Left(Full::new(self.body(request, x.endpoint.operation))),
         };
         let answered = match self.compose(x, request, body) {
             Ok(composed) => client.send(&self.upstream, composed).await,
@@ -179,11 +185,24 @@ impl Ask {
         Sent { answered, active }
     }
 
-    /// The body to send: the client's bytes, with at most two places spliced.
-    fn body(&self, request: &ReadRequest) -> Bytes {
+    /// The body to send: the client's bytes, with a few places spliced.
+    fn body(&self, request: &ReadRequest, operation: Operation) -> Bytes {
         let Some(body) = request.whole() else { return Bytes::new() };
         let renamed = if self.renames { rename_model(&request.facts, &self.model) } else { None };
-        apply(body, renamed.into_iter().chain(self.asks_usage.clone()).collect())
+        let lowered =
+            request.cap_to.and_then(|cap| lower_cap(&request.facts, body, self.cap_name(operation), cap));
+        let edits = renamed.into_iter().chain(self.asks_usage.clone()).chain(lowered.into_iter().flatten());
+        apply(body, edits.collect())
+    }
+
+    /// What an output cap is called where the body has none.
+    fn cap_name(&self, operation: Operation) -> &'static str {
+        let is_openai = self.upstream.kind == UpstreamKind::Azure || self.upstream.provider() == "openai";
+        match operation {
+            Operation::Responses | Operation::ResponsesCompact => "max_output_tokens",
+            Operation::ChatCompletions if is_openai => "max_completion_tokens",
+            _ => "max_tokens",
+        }
     }
 
     fn compose(
@@ -262,6 +281,12 @@ impl Ask {
             Err(fault) => {
                 attempt.outcome = AttemptOutcome::Error;
                 attempt.error_type = Some(fault.to_string());
+                if fault.may_have_worked() {
+                    let (number, host, model) =
+                        (attempt.number, attempt.host.clone(), attempt.model_sent.clone());
+                    let usage = Usage::default();
+                    x.lost.push(Lost { number, host, model, usage, cost: None });
+                }
             }
         }
     }
@@ -282,7 +307,11 @@ impl Ask {
         let is_framed = has_no_body || incoming.size_hint().exact().is_some();
         let headers = headers::to_client(&parts.headers, is_framed && unask.is_none());
         x.record.stream = is_stream;
-        let live = Live { incoming, unask, idle_timeout: self.upstream.idle_timeout, active: sent.active };
+        if !is_stream {
+            hold_whole(x).map_err(Refusal::Budget)?;
+        }
+        let Upstream { idle_timeout, draining, .. } = *self.upstream;
+        let live = Live { incoming, unask, idle_timeout, draining, active: sent.active };
         let body = if has_no_body || request.method == Method::HEAD {
             AnswerBody::Whole(Bytes::new())
         } else if is_stream {

@@ -5,18 +5,27 @@
 //! ```
 
 mod admit;
+mod allowance;
 mod begin;
+mod bill;
 mod body;
+mod budgets;
 mod decode;
+mod drain;
 pub mod error;
 pub mod error_table;
+mod estimate;
 mod exchange;
 mod fill;
+mod follow;
 mod forward;
 mod framing;
 mod headers;
+mod hidden;
+mod hold;
 mod identify;
 mod intake;
+mod lines;
 mod need;
 pub mod policy;
 pub mod prices;
@@ -28,22 +37,33 @@ mod request;
 mod settle;
 mod stall;
 
+use std::sync::Arc;
+
 use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use body::Outgoing;
+pub use drain::{Drains, Serving};
+pub use lines::Lines;
 pub use policy::{Account, Bounds, Door, Policy, Station};
 pub use stall::give_up_stalled;
 
+use drain::Leaving;
 use error::Refusal;
 use exchange::Exchange;
 use relay::Answer;
 
 use crate::base::failpoint::Failpoint;
 
-/// Serves one request: never fails, always leaves exactly one record.
-pub async fn handle(station: &Station, request: Request<Incoming>) -> Response<Outgoing> {
-    let (mut exchange, asked) = begin::begin(station, request);
+/// Serves one request: never fails, always leaves exactly one record. Dropped before it is done, it goes on
+/// where an upstream was asked whose answer is to be read without a client.
+pub fn handle(station: Arc<Station>, request: Request<Incoming>) -> Serving {
+    let (door, leaving) = (Arc::clone(&station.door), Arc::new(Leaving::default()));
+    Serving::of(door, Arc::clone(&leaving), async move { serve(&station, request, leaving).await })
+}
+
+async fn serve(station: &Station, request: Request<Incoming>, leaving: Arc<Leaving>) -> Response<Outgoing> {
+    let (mut exchange, asked) = begin::begin(station, request, leaving);
     match walk(&mut exchange, asked, station).await {
         Ok(answer) => relay::relay(exchange, answer),
         Err(refusal) => relay::refuse(exchange, &refusal),
@@ -58,8 +78,8 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
         return Err(refusal);
     }
     Failpoint::AfterAuth.reach();
-    let request = decode::decode(x, asked).await?;
-    admit::admit(x, &request)?;
+    let mut request = decode::decode(x, asked).await?;
+    admit::admit(x, &mut request).await?;
     Failpoint::AfterReserve.reach();
     match recall::recall(x, &request).await? {
         Some(answer) => Ok(answer),

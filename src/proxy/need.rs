@@ -1,5 +1,5 @@
-//! What a request can cost at most: its dearest target's price, its input's ceiling, its output's cap, and
-//! what is billed by other measures than tokens.
+//! What a request can cost at most: its input's ceiling, its output's cap or any part of it, what is billed
+//! by other measures than tokens, at the dearest of its targets and tiers.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::exchange::{Books, Exchange};
 use super::request::ReadRequest;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
+use crate::budget::Need;
 use crate::dialect::outline::outline;
 use crate::dialect::path::Operation;
 use crate::dialect::request::RequestFacts;
@@ -14,31 +15,118 @@ use crate::pricing::cost::{Terms, ceiling_at, cost};
 use crate::pricing::price::{Price, Tier};
 use crate::routing::router::Target;
 
-/// What a request needs at most.
+/// What a request needs, by the output that it may make. A failover must not need more than was reserved,
+/// so it is always that of the dearest target.
 #[derive(Debug)]
-pub(super) struct AtMost {
-    /// Its cost at its dearest target; `None` if any target's price is unknown.
-    pub(super) cost: Option<NanoUsd>,
-    /// Its tokens at the target that allows most.
-    pub(super) tokens: u64,
-    /// The price of the dearest target.
-    pub(super) price: Option<Arc<Price>>,
+pub(super) struct Needs {
+    targets: Vec<OfTarget>,
+    tiers: Vec<Tier>,
+    /// Answers that are made; output is counted over all of them.
+    pub(super) choices: u64,
 }
 
-/// The most of all targets: a failover must not need more than was reserved.
-pub(super) fn at_most(x: &Exchange, request: &ReadRequest) -> AtMost {
-    let mut most = AtMost { cost: Some(NanoUsd::ZERO), tokens: 0, price: None };
-    for target in &request.targets {
-        let price = price_of(x, target);
-        let (input, output) = tokens_at_most(x, request, price.as_deref());
-        most.tokens = most.tokens.max(input.saturating_add(output));
-        let cost = price.as_deref().and_then(|price| cost_at_most(x, request, price, input, output));
-        if most.price.is_none() || cost > most.cost {
-            most.price = price;
+#[derive(Debug)]
+struct OfTarget {
+    price: Option<Arc<Price>>,
+    input: u64,
+    /// The most output.
+    cap: u64,
+    /// What is billed by other measures than tokens.
+    beside: Option<NanoUsd>,
+}
+
+impl Needs {
+    /// Of a request to any of its targets. One without a price of its own costs what a budget says it does.
+    pub(super) fn of(x: &Exchange, request: &ReadRequest) -> Self {
+        let choices = request.facts.choices.max(1);
+        let of_target = |target: &Target| {
+            let price = price_of(x, target);
+            let (input, cap) = tokens_at_most(x, request, price.as_deref());
+            let beside = price.as_deref().and_then(|price| beside_tokens(x, request, price));
+            OfTarget { price, input, cap, beside }
+        };
+        Self {
+            targets: request.targets.iter().map(of_target).collect(),
+            tiers: tiers_within_reach(&request.facts),
+            choices,
         }
-        most.cost = most.cost.zip(cost).map(|(most, cost)| most.max(cost));
     }
-    most
+
+    /// Whether every target's price is known.
+    pub(super) fn is_priced(&self) -> bool {
+        self.targets.iter().all(|target| self.cost(target, target.cap).is_some())
+    }
+
+    /// The price of the dearest target.
+    pub(super) fn price(&self) -> Option<Arc<Price>> {
+        // of equals the first, which is asked first
+        let dearest = self.targets.iter().rev().max_by_key(|target| self.cost(target, target.cap))?;
+        dearest.price.clone()
+    }
+
+    /// The most input.
+    pub(super) fn input(&self) -> u64 {
+        self.targets.iter().map(|target| target.input).max().unwrap_or_default()
+    }
+
+    /// The most output.
+    pub(super) fn cap(&self) -> u64 {
+        self.targets.iter().map(|target| target.cap).max().unwrap_or_default()
+    }
+
+    /// Holds the output to what the request will be sent with.
+    pub(super) fn lower_caps(&mut self, output: u64) {
+        for target in &mut self.targets {
+            target.cap = target.cap.min(output);
+        }
+    }
+
+    /// With all the output that there can be.
+    pub(super) fn whole(&self) -> Need {
+        self.within_caps(u64::MAX)
+    }
+
+    /// With so much output, where a target's cap allows as much.
+    pub(super) fn within_caps(&self, output: u64) -> Need {
+        self.dearest(|target| target.cap.min(output))
+    }
+
+    /// With so much output, whatever the caps are: not every upstream keeps them.
+    pub(super) fn with_output(&self, output: u64) -> Need {
+        self.dearest(|_| output)
+    }
+
+    fn dearest(&self, output: impl Fn(&OfTarget) -> u64) -> Need {
+        let mut most = Need { requests: 1, ..Need::default() };
+        for target in &self.targets {
+            let output = output(target);
+            most.tokens = most.tokens.max(target.input.saturating_add(output));
+            most.cost = most.cost.max(self.cost(target, output).unwrap_or_default());
+        }
+        most
+    }
+
+    /// The most output from `least` to `most` whose need `fits`; a need grows with its output.
+    pub(super) fn most_output(&self, least: u64, most: u64, fits: impl Fn(Need) -> bool) -> Option<u64> {
+        let fits = |output| fits(self.within_caps(output));
+        if least > most || !fits(least) {
+            return None;
+        }
+        let (mut known, mut above) = (least, most.saturating_add(1));
+        while above - known > 1 {
+            let middle = known + (above - known) / 2;
+            if fits(middle) { known = middle } else { above = middle }
+        }
+        Some(known)
+    }
+
+    /// `None` where the price knows neither the tokens nor the measure of the answer.
+    fn cost(&self, target: &OfTarget, output: u64) -> Option<NanoUsd> {
+        let price = target.price.as_deref()?;
+        let by_tier = |tier: &Tier| ceiling_at(price, *tier, target.input, output);
+        let by_tokens = self.tiers.iter().filter_map(by_tier).max();
+        by_tokens.into_iter().chain(target.beside).reduce(|a, b| a + b)
+    }
 }
 
 fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
@@ -46,17 +134,14 @@ fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
     let host = Some(x.policy.upstreams[target.upstream].authority.host());
     let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, now));
     sent.or_else(|| x.policy.prices.price(host, &x.record.model, now))
+        .or_else(|| x.price_as.as_ref().and_then(|model| x.policy.prices.price(None, model, now)))
 }
 
 /// Input and output tokens, by the bounds of one target. They need no price: a token budget holds for
 /// models that nobody has priced, too.
 fn tokens_at_most(x: &Exchange, request: &ReadRequest, price: Option<&Price>) -> (u64, u64) {
-    let input = match price.and_then(|price| price.context_window) {
-        Some(window) if request.ceiling.is_open => window,
-        Some(window) => request.ceiling.tokens.min(window),
-        None if request.ceiling.is_open => request.ceiling.tokens.max(UNKNOWN_WINDOW),
-        None => request.ceiling.tokens,
-    };
+    let window = price.and_then(|price| price.context_window);
+    let input = request.ceiling.within(window, x.endpoint.operation);
     if x.endpoint.operation == Operation::Embeddings {
         return (input, 0);
     }
@@ -66,22 +151,6 @@ fn tokens_at_most(x: &Exchange, request: &ReadRequest, price: Option<&Price>) ->
         (None, None) => UNKNOWN_OUTPUT_CAP,
     };
     (input, cap.saturating_mul(request.facts.choices.max(1)))
-}
-
-/// `None` where the price knows neither the tokens nor the measure of the answer.
-fn cost_at_most(
-    x: &Exchange,
-    request: &ReadRequest,
-    price: &Price,
-    input: u64,
-    output: u64,
-) -> Option<NanoUsd> {
-    let by_tokens = tiers_within_reach(&request.facts)
-        .into_iter()
-        .filter_map(|tier| ceiling_at(price, tier, input, output))
-        .max();
-    let by_measure = measured_at_most(x).and_then(|usage| cost(price, &usage, &Terms::default()).amount);
-    by_tokens.into_iter().chain(by_measure).reduce(|a, b| a + b)
 }
 
 /// Tiers that the answer may be billed at. Asking for none, or for `auto`, leaves it to the account's
@@ -95,9 +164,13 @@ fn tiers_within_reach(facts: &RequestFacts) -> Vec<Tier> {
     [Tier::Standard, asked].into_iter().chain(speed).collect()
 }
 
-/// The most that can be billed by other measures than tokens: characters to speak, seconds of audio, images.
-fn measured_at_most(books: &Books) -> Option<Usage> {
-    measures(books, FEWEST_AUDIO_BYTES_PER_SECOND)
+/// Characters to speak, seconds of audio, images, and searches that the request lets the upstream make.
+fn beside_tokens(x: &Exchange, request: &ReadRequest, price: &Price) -> Option<NanoUsd> {
+    let web_searches = request.facts.web_searches;
+    let searches = (web_searches > 0).then_some(Usage { web_searches, ..Usage::default() });
+    let used = measures(x, FEWEST_AUDIO_BYTES_PER_SECOND).into_iter().chain(searches);
+    let used = used.reduce(|a, b| a.plus(&b))?;
+    cost(price, &used, &Terms::default()).amount
 }
 
 /// What is charged by these measures where the answer does not tell.
@@ -125,8 +198,6 @@ const USUAL_AUDIO_BYTES_PER_SECOND: u64 = 4_000;
 /// When neither the caller nor the catalogue caps the output. Above what today's chat models answer
 /// in one go without being told to.
 const UNKNOWN_OUTPUT_CAP: u64 = 16_384;
-/// The input of a request that refers to more than it shows, where nobody knows the context window.
-const UNKNOWN_WINDOW: u64 = 200_000;
 
 /// What is charged for a request that was surely worked on and whose numbers nobody will tell: its reservation.
 pub(super) fn reserved_usage(tokens: u64) -> Usage {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+use super::drain::Drains;
+use super::lines::Lines;
 use super::prices::Prices;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
@@ -56,6 +58,13 @@ pub struct Door {
     pub body_memory: Arc<Semaphore>,
     /// Requests at work.
     pub at_work: AtomicU32,
+    /// Requests between their row in the journal and their settlement: only when there is none do counters
+    /// and books have to agree.
+    pub settling: AtomicU32,
+    /// Requests that wait for money.
+    pub lines: Lines,
+    /// Requests whose clients have left.
+    pub drains: Drains,
     /// Set when the process stops: new requests are sent away.
     pub draining: AtomicBool,
 }
@@ -92,6 +101,8 @@ pub struct Bounds {
     pub body_timeout: Duration,
     /// Requests at work at once.
     pub max_requests: u32,
+    /// How long a request waits for money that others hold and may give back.
+    pub budget_wait: Duration,
     /// How long a request waits for an identical one in flight.
     pub coalesce_wait: Duration,
 }

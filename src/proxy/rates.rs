@@ -2,6 +2,7 @@
 //! as it is chosen, and what the answer says of them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderMap;
 
@@ -77,6 +78,29 @@ pub(super) fn enter_upstream(x: &mut Exchange, targets: &[Target], from: usize) 
     }
     Err(refusal(x, hit))
 }
+
+/// Takes more tokens ahead for a stream that has shown so many bytes of output. Answers how long it has to
+/// wait for them: what is taken ahead of the refill is paid for by waiting.
+pub(super) fn follow(books: &mut Books, output_bytes: u64) -> Duration {
+    if books.admission.is_none() && books.upstream_admission.is_none() {
+        return Duration::ZERO;
+    }
+    let shown = if books.most_input > 0 { books.most_input } else { u64::MAX };
+    let output = tokens::rough(usize::try_from(output_bytes).unwrap_or(usize::MAX));
+    let used = tokens::rough(books.prompt.len()).min(shown).saturating_add(output);
+    let taken = books.tokens_taken.max(books.token_ask.usual);
+    if used <= taken {
+        return Duration::ZERO;
+    }
+    let ahead = used.saturating_add(AHEAD);
+    books.tokens_taken = ahead;
+    let now = books.tick();
+    let admissions = books.admission.iter_mut().chain(&mut books.upstream_admission);
+    admissions.map(|admission| admission.top_up_to(ahead, now)).max().unwrap_or_default()
+}
+
+/// Tokens that a stream takes ahead of what it has shown: a few seconds of output.
+const AHEAD: u64 = 256;
 
 /// Gives slots back, and corrects tokens to what was used.
 pub(super) fn leave(books: &mut Books, used_tokens: u64) {

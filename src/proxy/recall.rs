@@ -24,15 +24,31 @@ pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Op
     };
     let ttl = wish.ttl(rule);
     let key = key_of(x, request, body);
-    let looked_up =
+    let began = x.tick();
+    let mut looked_up =
         if wish.reads() { x.door.cache.look_up(key, ttl) } else { Lookup::Lead(x.door.cache.refresh(key)) };
+    let mut waited = CacheResult::Hit;
+    if let Lookup::Follow(follower) = looked_up {
+        waited = CacheResult::Coalesced;
+        let patience = x.policy.bounds.coalesce_wait;
+        looked_up = match follower.wait(patience).await {
+            Some(answer) => Lookup::Hit(answer),
+            // the one that asked has failed: of those who waited, one asks, and the others wait for it
+            None if x.tick().since(began) < patience => x.door.cache.look_up(key, ttl),
+            None => {
+                x.record.cache = CacheResult::Miss;
+                return Ok(None);
+            }
+        };
+    }
     let answer = match looked_up {
         Lookup::Hit(answer) => {
-            x.record.cache = CacheResult::Hit;
+            x.record.cache = waited;
             Some(answer)
         }
         Lookup::Follow(follower) => {
-            let answer = follower.wait(x.policy.bounds.coalesce_wait).await;
+            let left = x.policy.bounds.coalesce_wait.saturating_sub(x.tick().since(began));
+            let answer = follower.wait(left).await;
             x.record.cache = if answer.is_some() { CacheResult::Coalesced } else { CacheResult::Miss };
             answer
         }

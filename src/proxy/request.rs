@@ -1,5 +1,6 @@
 //! A request that was read: what every later step looks at.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use hyper::body::Incoming;
 
 use crate::dialect::outline::InputCeiling;
 use crate::dialect::request::RequestFacts;
+use crate::dialect::splice::lower_cap;
 use crate::routing::router::Target;
 
 /// A decoded request.
@@ -21,13 +23,15 @@ pub(super) struct ReadRequest {
     /// The client's headers, as they came.
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
-    pub(super) facts: RequestFacts,
+    pub(super) facts: Arc<RequestFacts>,
     /// An upper bound of its input.
     pub(super) ceiling: InputCeiling,
     /// Whether bytes of the body may be spliced (not when it came encoded).
     pub(super) can_splice: bool,
     /// Where it may go, best first; never empty.
     pub(super) targets: Vec<Target>,
+    /// The output cap that each choice is sent with, where a budget lowered it.
+    pub(super) cap_to: Option<u64>,
     /// How long its route lets an answer be served again.
     pub(super) cache_ttl: Option<Duration>,
 }
@@ -51,6 +55,12 @@ impl ReadRequest {
                 None
             }
         }
+    }
+
+    /// Whether a lower output cap can be written into the body.
+    pub(super) fn may_lower_cap(&self) -> bool {
+        let body = self.whole().filter(|_| self.can_splice);
+        body.is_some_and(|body| lower_cap(&self.facts, body, "max_tokens", u64::MAX).is_some())
     }
 
     /// The body's bytes, when it was read whole.

@@ -1,13 +1,15 @@
 //! Last step: the books are closed. Usage, cost, budgets, limits, journal, metrics, trace: once each.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use http::{HeaderMap, StatusCode};
+use serde_json::json;
 
+use super::bill::price_usage;
+use super::estimate::count_later;
 use super::exchange::Books;
 use super::headers;
-use super::need::{measured_as_usual, reserved_usage};
+use super::need::reserved_usage;
 use super::rates;
 use super::report::report;
 use crate::base::clock::{Timestamp, micros};
@@ -16,14 +18,9 @@ use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::{Need, Standing, Watched};
 use crate::dialect::meter::Reading;
-use crate::dialect::outline::{PromptOutline, outline};
-use crate::dialect::path::{Metering, Operation};
-use crate::pricing::cost::{Cost, Terms, cost};
-use crate::pricing::names_of_answer::NamesOfAnswer;
-use crate::pricing::price::Price;
-use crate::store::record::Outcome;
+use crate::dialect::path::Operation;
+use crate::store::record::{Disconnect, Outcome};
 use crate::telemetry::words::AttemptOutcome;
-use crate::tokens::{Tokenizer, rough};
 
 /// How an exchange ended.
 #[derive(Debug)]
@@ -66,8 +63,7 @@ impl End {
 
     /// Dropped before an answer: the client went away.
     pub(super) fn cancelled() -> Self {
-        let error = "client_disconnect".into();
-        Self { outcome: Outcome::Cancelled, error, reading: None, is_whole: false }
+        Self { outcome: Outcome::Cancelled, error: CLIENT_GONE.into(), reading: None, is_whole: false }
     }
 
     /// A panic of ours took the request with it.
@@ -89,6 +85,7 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
     }
     let reading = reading.unwrap_or_default();
     absorb(&mut books, &reading);
+    note_disconnect(&mut books);
     if !is_whole || !reading.ended || reading.undecodable {
         // whoever waits for this answer asks for itself, now
         books.fill = None;
@@ -109,6 +106,25 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
     }
 }
 
+/// Whether the client saw the end, and if not, how far the answer was read without it. To the client an
+/// answer that came whole only here was cancelled all the same.
+fn note_disconnect(books: &mut Books) {
+    let is_alone = books.is_alone();
+    let record = &mut books.record;
+    record.disconnect = match record.outcome {
+        Outcome::Completed | Outcome::UpstreamError if is_alone => Disconnect::Drained,
+        _ if is_alone => Disconnect::DrainedInPart,
+        Outcome::Cancelled => Disconnect::Cancelled,
+        _ => Disconnect::None,
+    };
+    if is_alone && record.outcome == Outcome::Completed {
+        (record.outcome, record.error) = (Outcome::Cancelled, CLIENT_GONE.into());
+    }
+}
+
+/// `error` of a request whose client did not wait for its end.
+pub(super) const CLIENT_GONE: &str = "client_disconnect";
+
 /// Whether the numbers are at hand.
 enum Counts {
     Known(UsageSource),
@@ -119,12 +135,15 @@ enum Counts {
 
 fn counts(books: &Books, reading: &Reading) -> Counts {
     if !may_cost(books) {
-        return Counts::Known(UsageSource::None);
+        let is_lost = !books.lost.is_empty();
+        return if is_lost { Counts::Missing } else { Counts::Known(UsageSource::None) };
     }
     if is_untold(books, reading) {
         return Counts::Reserved;
     }
-    let is_whole = matches!(books.record.outcome, Outcome::Completed) || reading.ended;
+    let record = &books.record;
+    let came_whole = record.outcome == Outcome::Completed || record.disconnect == Disconnect::Drained;
+    let is_whole = came_whole || reading.ended;
     match &reading.usage {
         Some(_) if is_whole && !reading.usage_is_opening => Counts::Known(UsageSource::Reported),
         _ => Counts::Missing,
@@ -141,7 +160,7 @@ fn is_background(books: &Books) -> bool {
 
 /// Whether an upstream answered well, or was at work when the request ended: what it may bill. Its own
 /// status counts, not the one that the client got.
-fn may_cost(books: &Books) -> bool {
+pub(super) fn may_cost(books: &Books) -> bool {
     let Some(last) = books.attempts.last().filter(|_| books.is_billed()) else { return false };
     match last.status {
         Some(status) => (200..400).contains(&status),
@@ -153,7 +172,7 @@ fn may_cost(books: &Books) -> bool {
 }
 
 /// Whether nobody will tell what was used: background work, or an answer that we could not pass on.
-fn is_untold(books: &Books, reading: &Reading) -> bool {
+pub(super) fn is_untold(books: &Books, reading: &Reading) -> bool {
     let is_withheld = books.record.outcome == Outcome::Refused;
     reading.usage.is_none() && (is_background(books) || is_withheld)
 }
@@ -172,7 +191,7 @@ fn absorb(books: &mut Books, reading: &Reading) {
     if let Some(last) = books.attempts.last_mut() {
         last.ended = now;
         match outcome {
-            Outcome::Cancelled => last.outcome = AttemptOutcome::Cancelled,
+            Outcome::Cancelled | Outcome::Cut => last.outcome = AttemptOutcome::Cancelled,
             Outcome::Truncated => {
                 last.outcome = AttemptOutcome::Error;
                 last.error_type = Some("stream_interrupted".into());
@@ -186,81 +205,8 @@ fn absorb(books: &mut Books, reading: &Reading) {
     }
 }
 
-/// Counts on the pool; if the pool is full, roughly and at once (bytes over four), never on this worker.
-fn count_later(books: Box<Books>, reading: Reading) {
-    let door = books.door.clone();
-    let open = Arc::new(Mutex::new(Some((books, reading))));
-    let queued = open.clone();
-    let job = Box::new(move |tokenizer: &Tokenizer| {
-        close_estimated(&queued, |model, prompt, output| {
-            (tokenizer.count_prompt(model, prompt).tokens, tokenizer.count(model, output).tokens)
-        });
-    });
-    if door.counting.submit(job).is_err() {
-        close_estimated(&open, |_, prompt, output| {
-            let texts: usize = prompt.texts.iter().map(String::len).sum();
-            (prompt.fixed_tokens + rough(texts + prompt.skipped_bytes), rough(output.len()))
-        });
-    }
-}
-
-type OpenBooks = Mutex<Option<(Box<Books>, Reading)>>;
-
-/// `count` tells the tokens of a prompt and of an output, by the model's encoding.
-fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) -> (u64, u64)) {
-    let taken = open.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let Some((books, reading)) = taken else { return };
-    let model =
-        first_filled(&[&books.record.response_model, &books.record.upstream_model, &books.record.model]);
-    // the books must be closed whatever the request's own bytes do to its reader
-    let counted = catch_unwind(AssertUnwindSafe(|| {
-        let prompt = outline(&books.endpoint, &books.prompt);
-        count(model, &prompt, &reading.output_text)
-    }));
-    let by_size = |_| (rough(books.prompt.len()), rough(reading.output_text.len()));
-    let (input, mut output) = counted.unwrap_or_else(by_size);
-    let beyond = match unread_text(&books, &reading) {
-        Some(relayed) => relayed,
-        None => reading.output_text_bytes.saturating_sub(reading.output_text.len() as u64),
-    };
-    output += rough(usize::try_from(beyond).unwrap_or(usize::MAX));
-    let mut usage = estimate(&books, &reading, input, output);
-    if reading.usage.is_none() {
-        usage = usage.plus(&measured_as_usual(&books));
-    }
-    let source = if reading.usage.is_some() { UsageSource::Partial } else { UsageSource::Estimated };
-    close_books(books, usage, source, &reading);
-}
-
-/// Bytes of an answer in text whose text could not be told from the rest: cut JSON, an unknown encoding.
-fn unread_text(books: &Books, reading: &Reading) -> Option<u64> {
-    let is_text = matches!(
-        books.endpoint.operation,
-        Operation::ChatCompletions | Operation::Completions | Operation::Responses | Operation::Messages
-    );
-    let is_unread = reading.output_text_bytes == 0 && !books.record.stream;
-    (is_text && is_unread).then_some(books.record.response_bytes)
-}
-
-/// Input by the request's outline, output by what was relayed; never below what the upstream did
-/// report, never above what was reserved (invariant I3).
-fn estimate(books: &Books, reading: &Reading, input: u64, output: u64) -> Usage {
-    let mut usage = reading.usage.unwrap_or(Usage { input_tokens: input, ..Usage::default() });
-    usage.output_tokens = usage.output_tokens.max(output);
-    if books.record.reserved_tokens > 0 && reading.usage.is_none() {
-        usage.input_tokens = usage.input_tokens.min(books.record.reserved_tokens);
-        let room = books.record.reserved_tokens - usage.input_tokens;
-        usage.output_tokens = usage.output_tokens.min(room);
-    }
-    usage
-}
-
-fn first_filled<'a>(names: &[&'a String]) -> &'a str {
-    names.iter().find(|name| !name.is_empty()).map_or("", |name| name.as_str())
-}
-
 /// Prices, settles, records. The one place where an exchange ends.
-fn close_books(
+pub(super) fn close_books(
     mut books: Box<Books>,
     usage: Usage,
     source: UsageSource,
@@ -271,6 +217,8 @@ fn close_books(
         books.record.usage = usage;
     }
     books.record.cost = price_usage(&mut books, reading);
+    note_attempts(&mut books);
+    note_reasoning(&books, reading);
     settle_holds(&mut books);
     if books.record.outcome == Outcome::Completed
         && books.record.status == 200
@@ -278,78 +226,77 @@ fn close_books(
     {
         fill.publish(&books.record);
     }
-    if let Err(fault) = books.door.journal.close(&books.record) {
-        tracing::error!(%fault, request = %books.id, "tollgate.usage.lost: the journal refused a record");
-    }
     report(&books);
     books.record.cost
 }
 
-/// What it cost; `None` when it was used and nobody knows the price.
-fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
-    books.record.catalogue.clear();
-    if books.record.usage_source == UsageSource::None {
-        let may_cost_unknown = books.record.outcome == Outcome::Completed
-            && books.was_dispatched()
-            && books.endpoint.operation.metering() == Metering::Unmetered;
-        return (!may_cost_unknown).then_some(NanoUsd::ZERO);
-    }
-    if is_untold(books, reading) {
-        books.record.catalogue = books.policy.prices.version().into();
-        return (books.record.reserved > NanoUsd::ZERO).then_some(books.record.reserved);
-    }
-    let price = final_price(books)?;
-    let terms = Terms {
-        service_tier: reading.service_tier.as_deref(),
-        speed: reading.speed.as_deref(),
-        batch: false,
-    };
-    let own: Cost = cost(&price, &books.record.usage, &terms);
-    let mut total = own.amount;
-    let now = books.now();
-    for (model, usage) in &reading.extra {
-        let other =
-            if model.is_empty() { Some(price.clone()) } else { books.policy.prices.price(None, model, now) };
-        let part = other.and_then(|price| cost(&price, usage, &terms).amount);
-        total = total.zip(part).map(|(sum, part)| sum + part);
-    }
-    books.record.rates = own.rates.to_json();
-    books.record.catalogue = books.policy.prices.version().into();
-    total
-}
-
-/// A price from the config wins; then the model that the answer names, the model sent, the model asked for.
-fn final_price(books: &Books) -> Option<Arc<Price>> {
-    let record = &books.record;
-    let catalogue = &books.policy.prices;
-    let now = Timestamp::from_nanos(record.started_at);
-    let host = books.attempts.last().map(|attempt| attempt.host.as_str());
-    let names = NamesOfAnswer {
-        answered: &record.response_model,
-        sent: &record.upstream_model,
-        asked: &record.model,
-    };
-    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own == model);
-    names.in_order(overridden).find_map(|model| catalogue.price(host, model, now))
-}
-
-/// Budgets and limits get back what was not used, or pay what was.
+/// The journal has the outcome, then budgets and limits get back what was not used, or pay what was.
 fn settle_holds(books: &mut Books) {
+    let door = books.door.clone();
     let actual = Need {
         cost: books.record.cost.unwrap_or_default(),
         tokens: books.record.usage.total_tokens(),
         requests: 1,
     };
-    if let Some(reservation) = books.reservation.take() {
-        let settled = reservation.settle(actual);
+    let settling = Settling::begin(&door.settling);
+    if let Err(fault) = door.journal.close(&books.record) {
+        tracing::error!(%fault, request = %books.id, "tollgate.usage.lost: the journal refused a record");
+    }
+    let settled = books.reservation.take().map(|reservation| reservation.settle(actual));
+    drop(settling);
+    if let Some(settled) = settled {
+        door.lines.money_came_back();
         for crossing in &settled.crossings {
-            books.door.signals.budget_crossed(&crossing.budget, &crossing.scope, crossing.percent);
+            door.signals.budget_crossed(&crossing.budget, &crossing.scope, crossing.percent);
         }
         for shadowed in &settled.shadowed {
-            books.door.signals.budget_shadowed(&shadowed.budget, &shadowed.scope, &shadowed.used.to_string());
+            door.signals.budget_shadowed(&shadowed.budget, &shadowed.scope, &shadowed.used.to_string());
         }
     }
     rates::leave(books, actual.tokens);
+}
+
+/// As long as it lives, the books may have what the counters have not: who compares them waits.
+struct Settling<'a>(&'a AtomicU32);
+
+impl<'a> Settling<'a> {
+    fn begin(settling: &'a AtomicU32) -> Self {
+        settling.fetch_add(1, Ordering::SeqCst);
+        Self(settling)
+    }
+}
+
+impl Drop for Settling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Several attempts stand on the row one by one.
+fn note_attempts(books: &mut Books) {
+    if books.attempts.len() > 1 {
+        let told: Vec<_> = books
+            .attempts
+            .iter()
+            .map(|attempt| {
+                let lost = books.lost.iter().find(|lost| lost.number == attempt.number);
+                json!({"upstream": attempt.upstream, "model": attempt.model_sent, "status": attempt.status,
+                    "error": attempt.error_type, "cost_nano_usd": lost.and_then(|lost| lost.cost).map(NanoUsd::as_nanos)})
+            })
+            .collect();
+        books.record.attempt_log = serde_json::Value::from(told).to_string();
+    }
+}
+
+/// A model that reports output which nobody saw will have its whole cap held from now on.
+fn note_reasoning(books: &Books, reading: &Reading) {
+    if reading.usage.is_none_or(|usage| usage.reasoning_tokens == 0) {
+        return;
+    }
+    let Some(last) = books.attempts.last() else { return };
+    if let Some(upstream) = books.policy.upstreams.iter().find(|upstream| upstream.name == last.upstream) {
+        upstream.note_reasoning(&last.model_sent);
+    }
 }
 
 /// What is left of the caller's budgets, and which warn thresholds it has passed.

@@ -91,7 +91,8 @@ impl Theirs {
                 text.push_str("It must let these models through, at these prices (USD per million tokens):\n")
             }
         }
-        for rates in RATES.iter().filter(|_| self.asked.model.is_none()) {
+        // the last is for budgets, which only a gateway of the kit's own has
+        for rates in RATES[..3].iter().filter(|_| self.asked.model.is_none()) {
             text.push_str(&format!(
                 "  {:15} input {}  cached input {}  cache write {}  output {}\n",
                 rates.model,

@@ -25,6 +25,8 @@ pub(super) struct Wants {
     pub(super) budgets: Vec<(&'static str, String)>,
     /// Further lines of the upstreams.
     pub(super) upstream: Vec<&'static str>,
+    /// Further lines of the one that serves messages.
+    pub(super) claude: Vec<&'static str>,
     /// Further lines at the top.
     pub(super) top: Vec<String>,
 }
@@ -205,7 +207,8 @@ fn config(upstream: SocketAddr, data_dir: &Path, wants: &Wants, callers: &[Calle
         line(&format!("    base_url: \"http://{upstream}{path}\""));
         line(&format!("    kind: {kind}"));
         line("    propagate_trace: false");
-        wants.upstream.iter().for_each(|extra| line(&format!("    {extra}")));
+        let own = if kind == "anthropic" { &wants.claude[..] } else { &[] };
+        wants.upstream.iter().chain(own).for_each(|extra| line(&format!("    {extra}")));
     }
     line("teams:");
     for team in TEAMS {

@@ -53,7 +53,8 @@ pub fn run(options: &Options, note: &dyn Fn(&str)) -> Result<Report, TortureFaul
         .build()
         .map_err(TortureFault::io("start a runtime"))?;
     runtime.block_on(async {
-        let mut report = Report { seed: options.seed, scenarios: Vec::new() };
+        let from_outside = options.gateway.is_some();
+        let mut report = Report { seed: options.seed, from_outside, scenarios: Vec::new() };
         let mut theirs = None;
         for scenario in &options.scenarios {
             let folder = Folder::make().map_err(TortureFault::io("make a folder"))?;
@@ -227,6 +228,16 @@ impl<'a> Stand<'a> {
     /// Notes a figure for the report.
     pub(super) fn figure(&mut self, name: &'static str, value: impl Into<Value>) {
         self.figures.push((name, json!(value.into())));
+    }
+
+    /// Notes what the judge counted in the books, if it could read them.
+    pub(super) fn count(&mut self, judged: &Judged) {
+        if self.gateway.is_ours() {
+            self.figure("rows", judged.rows);
+            self.figure("interrupted", judged.interrupted);
+            self.figure("lost", judged.lost);
+            self.figure("doubled", judged.doubled);
+        }
     }
 
     /// Holds all cases since the last call against oracle, books and counters; `each` sees them with what

@@ -111,6 +111,12 @@ impl SendFault {
         }
     }
 
+    /// Whether the whole request may have reached the upstream, which may have worked on it and bill it.
+    #[must_use]
+    pub const fn may_have_worked(self) -> bool {
+        matches!(self, Self::Reset | Self::FirstByteTimeout | Self::InvalidResponse)
+    }
+
     /// Whether it was time that ran out.
     #[must_use]
     pub const fn is_timeout(self) -> bool {

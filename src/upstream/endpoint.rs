@@ -7,7 +7,8 @@ use std::time::Duration;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
 
-use super::section::{AuthStyle, StreamUsage, UpstreamKind, UpstreamSection};
+use super::section::{AuthStyle, OnDisconnect, StreamUsage, UpstreamKind, UpstreamSection};
+use crate::base::money::NanoUsd;
 use crate::base::secret::Secret;
 
 /// An endpoint that answers: where it is, what it speaks, how it is asked.
@@ -27,6 +28,8 @@ pub struct Upstream {
     pub api_version: Option<String>,
     /// Whether to ask for stream usage.
     pub stream_usage: StreamUsage,
+    /// How far an answer is read whose client has left.
+    pub draining: Draining,
     /// Limit on connecting.
     pub connect_timeout: Duration,
     /// Limit from request sent to the answer's head.
@@ -39,8 +42,37 @@ pub struct Upstream {
     pub credential: Option<(HeaderName, HeaderValue)>,
     /// Headers set on every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Models that answered 400 to the spliced usage option; bounded, see [`Upstream::refuses_usage`].
-    refuses_usage: RwLock<HashSet<String>>,
+    /// Models that answered 400 to the spliced usage option.
+    refuses_usage: Names,
+    /// Models that have reported hidden reasoning.
+    reasons: Names,
+}
+
+/// How far an answer is read whose client has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Draining {
+    /// Not at all: the upstream is cancelled.
+    Never,
+    /// To its end.
+    Whole,
+    /// Until its visible output has cost this much.
+    UpTo(NanoUsd),
+}
+
+impl Draining {
+    const fn of(section: &UpstreamSection) -> Self {
+        match section.on_disconnect {
+            OnDisconnect::Cancel => Self::Never,
+            OnDisconnect::Drain => Self::Whole,
+            OnDisconnect::DrainUpTo(most) => Self::UpTo(most.0),
+        }
+    }
+
+    /// Whether anything is read at all.
+    #[must_use]
+    pub const fn is_wanted(self) -> bool {
+        !matches!(self, Self::Never)
+    }
 }
 
 /// Why a section does not make an upstream.
@@ -91,13 +123,15 @@ impl Upstream {
             prefix: uri.path().trim_end_matches('/').into(),
             api_version: section.api_version.clone(),
             stream_usage: section.stream_usage,
+            draining: Draining::of(section),
             connect_timeout: section.connect_timeout.0,
             first_byte_timeout: section.first_byte_timeout.0,
             idle_timeout: section.idle_timeout.0,
             propagate_trace: section.propagate_trace.unwrap_or_else(|| is_private(authority.host())),
             credential: credential(name, section, kind)?,
             headers: extra_headers(name, section)?,
-            refuses_usage: RwLock::default(),
+            refuses_usage: Names::default(),
+            reasons: Names::default(),
             scheme,
             authority,
         })
@@ -113,16 +147,24 @@ impl Upstream {
     /// Whether this upstream has answered 400 to the usage option for `model`.
     #[must_use]
     pub fn refuses_usage(&self, model: &str) -> bool {
-        self.refuses_usage.read().is_ok_and(|known| known.contains(model))
+        self.refuses_usage.has(model)
     }
 
-    /// Remembers that this upstream answers 400 to the usage option for `model`. A thousand are kept at
-    /// most: callers choose model names.
+    /// Remembers that this upstream answers 400 to the usage option for `model`.
     pub fn note_usage_refused(&self, model: &str) {
-        if let Ok(mut known) = self.refuses_usage.write()
-            && known.len() < MOST_REFUSING_MODELS
-        {
-            known.insert(model.into());
+        self.refuses_usage.note(model);
+    }
+
+    /// Whether `model` has reported output here that nobody sees.
+    #[must_use]
+    pub fn reasons(&self, model: &str) -> bool {
+        self.reasons.has(model)
+    }
+
+    /// Remembers that `model` reports output here that nobody sees.
+    pub fn note_reasoning(&self, model: &str) {
+        if !self.reasons.has(model) {
+            self.reasons.note(model);
         }
     }
 
@@ -137,8 +179,27 @@ impl Upstream {
     }
 }
 
+/// Model names learned while the process runs.
+#[derive(Debug, Default)]
+struct Names(RwLock<HashSet<String>>);
+
+impl Names {
+    fn has(&self, model: &str) -> bool {
+        self.0.read().is_ok_and(|known| known.contains(model))
+    }
+
+    /// Callers choose model names, so there is a bound.
+    fn note(&self, model: &str) {
+        if let Ok(mut known) = self.0.write()
+            && known.len() < MOST_NAMES
+        {
+            known.insert(model.into());
+        }
+    }
+}
+
 /// Enough for every model of a large deployment.
-const MOST_REFUSING_MODELS: usize = 1_000;
+const MOST_NAMES: usize = 1_000;
 
 /// Host suffix to `gen_ai.provider.name` (`OpenTelemetry` `GenAI` conventions 1.41).
 const PROVIDERS: &[(&str, &str)] = &[

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::limits::LimitsSection;
 use crate::base::secret::{REFERRING_FORMAT, Secret};
-use crate::base::units::Span;
+use crate::base::units::{Span, Usd};
 
 /// One endpoint that answers.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -34,6 +34,9 @@ pub struct UpstreamSection {
     /// Whether to ask for usage on streams whose client did not.
     #[serde(default)]
     pub stream_usage: StreamUsage,
+    /// What becomes of an answer whose client has left.
+    #[serde(default)]
+    pub on_disconnect: OnDisconnect,
     /// Limit on connecting, TLS included.
     #[serde(default = "connect_timeout")]
     pub connect_timeout: Span,
@@ -85,6 +88,19 @@ pub enum StreamUsage {
     Ask,
     /// Leave the request alone; count with the tokenizer.
     AsIs,
+}
+
+/// What becomes of an answer whose client has left (DESIGN, decision 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisconnect {
+    /// The upstream is cancelled at once; what was relayed is counted here. The cheapest, so the default.
+    #[default]
+    Cancel,
+    /// It is read to its end, for the upstream's own count: at most 1,000 at once, 60 s each.
+    Drain,
+    /// The same, until its visible output has cost this much USD.
+    DrainUpTo(Usd),
 }
 
 /// 5 s: what the official Python SDK allows; a healthy TLS handshake takes a tenth of it.

@@ -1,5 +1,6 @@
 //! Done-when 4: a budget that never overspends, and refusals that say everything.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -172,4 +173,75 @@ fn a_budget_that_only_warns_lets_pass_and_says_so() {
     let warning = answer.head.get("x-tollgate-budget-warning").unwrap();
     assert!(warning.contains("team search"), "{warning}");
     assert_eq!(answer.head.get("x-tollgate-budget-remaining-usd"), Some("0.00"));
+}
+
+/// A thousand clients at once, each with one stream; what is held is looked at all the time. Yields how many
+/// were answered, and the errors of the others.
+fn thousand(house: &House, ask: &Ask) -> (u32, Vec<Value>) {
+    let limit = house.budget("search")["limit"].as_i64().unwrap();
+    let (served, refused) = (AtomicU32::new(0), Mutex::new(Vec::new()));
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let watch = scope.spawn(|| {
+            while !done.load(Ordering::Acquire) {
+                let budget = house.budget("search");
+                let held = budget["spent"].as_i64().unwrap() + budget["reserved"].as_i64().unwrap();
+                assert!(held <= limit, "overspent: {budget}");
+            }
+        });
+        let client = || {
+            let answer = house.ask(ask);
+            match answer.status() {
+                200 => drop(served.fetch_add(1, Ordering::Relaxed)),
+                402 => refused.lock().unwrap().push(answer.json()["error"].clone()),
+                other => panic!("{other}: {}", answer.text()),
+            }
+        };
+        let clients: Vec<_> = (0..1_000).map(|_| scope.spawn(client)).collect();
+        let failed = clients.into_iter().map(|client| client.join()).filter(Result::is_err).count();
+        done.store(true, Ordering::Release);
+        assert_eq!(failed, 0, "every client got its answer or its refusal");
+        watch.join().unwrap();
+    });
+    (served.into_inner(), refused.into_inner().unwrap())
+}
+
+/// A budget for exactly a hundred times 20 tokens. Output alone costs, so that what is reserved can be what
+/// is used.
+fn hundred(model: &str) -> (House, Ask) {
+    let house = Setup::default()
+        .team(Team::new("search").with("budgets: [{ limit_usd: 1, every: total }]"))
+        .price(model, Rates::flat(0, 500_000_000))
+        .start();
+    (house, chat(model, true, 20))
+}
+
+// FAULTS B1
+#[test]
+fn of_a_thousand_streams_on_a_budget_for_a_hundred_a_hundred_are_served() {
+    let (house, ask) = hundred("gpt@out=20+pace=5ms");
+    let (served, refused) = thousand(&house, &ask);
+    assert_eq!((served, refused.len(), house.served().len()), (100, 900, 100));
+    assert_eq!(house.budget("search")["spent"], 1_000_000_000);
+    assert_eq!(house.usage("team")["total"]["cost_nano_usd"], 1_000_000_000);
+}
+
+// FAULTS B2
+#[test]
+fn money_that_was_held_and_not_used_serves_those_who_wait_for_it() {
+    // each holds 0.01 USD and uses half of it
+    let (house, ask) = hundred("gpt@out=10+pace=5ms");
+    for _wave in 0..2 {
+        let (_, refused) = thousand(&house, &ask);
+        for error in refused {
+            let nanos = |name: &str| {
+                let usd = error[name].as_str().unwrap();
+                tollgate::base::money::NanoUsd::parse_usd(usd).unwrap().as_nanos()
+            };
+            let held = nanos("spent") + nanos("reserved");
+            assert!(held + 10_000_000 > nanos("limit"), "it would have fitted: {error}");
+        }
+    }
+    let spent = house.budget("search")["spent"].as_i64().unwrap();
+    assert!(spent >= 950_000_000, "of 1,000,000,000: {spent}");
 }

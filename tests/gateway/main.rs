@@ -5,7 +5,9 @@
 mod books;
 mod budget;
 mod bytes;
+mod cut;
 mod disk;
+mod drain;
 mod ends;
 #[cfg(feature = "failpoints")]
 mod failpoints;

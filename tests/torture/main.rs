@@ -89,6 +89,7 @@ fn clients_that_leave_at_any_byte_leave_one_row_each() {
         holds(&["--scenario", "disconnect", "--requests", "2000"], &["I1", "I3", "I5", "I6", "I8", "I13"]);
     assert!(figures["left"].as_u64().unwrap() > 200, "{figures}");
     assert!(figures["upstream_let_go"].as_u64().unwrap() > 20, "{figures}");
+    assert!(figures["drained"].as_u64().unwrap() > 20, "{figures}");
 }
 
 // FAULTS L10, L18, L19

@@ -3,7 +3,7 @@
 use super::bytes::{self, Likeness};
 use crate::base::usage::{Usage, UsageSource};
 use crate::mock::{End, Served};
-use crate::store::record::{Outcome, Record};
+use crate::store::record::{Disconnect, Outcome, Record};
 use crate::torture::ask::{Ask, Operation};
 use crate::torture::client::{Ended, Leave, Transcript};
 use crate::torture::rates::Rates;
@@ -183,7 +183,9 @@ impl Case {
         }
         let told = last.filter(|one| one.end == End::Clean && one.usage_reported);
         match (told, row.usage_source) {
-            (Some(told), _) if self.is_whole() => self.is_exact(sheet, row, told, shown),
+            (Some(told), _) if self.is_whole() || row.disconnect == Disconnect::Drained => {
+                self.is_exact(sheet, row, told, shown);
+            }
             (Some(told), UsageSource::Reported) => self.is_exact(sheet, row, told, shown),
             // told before the break, or found in an odd spelling: then it must be right
             (None, UsageSource::Reported) if last.is_some() => {
@@ -212,6 +214,12 @@ impl Case {
         told
     }
 
+    /// A budget's cut comes with what was read at once: those tokens may be the gateway's loss.
+    fn relayed_before_the_cut(&self) -> u64 {
+        let overshoot = READ_AT_ONCE * self.relayed / self.bytes.max(1) + 1;
+        self.relayed.saturating_sub(overshoot)
+    }
+
     /// Invariant I3.
     fn is_between_relayed_and_reserved(
         &self,
@@ -221,10 +229,11 @@ impl Case {
         shown: &dyn Fn() -> String,
     ) {
         let rates = Rates::of(&self.ask.model);
-        let at_least = rates.cost(&Usage { output_tokens: self.relayed, ..Usage::default() });
+        let relayed = if row.outcome == Outcome::Cut { self.relayed_before_the_cut() } else { self.relayed };
+        let at_least = rates.cost(&Usage { output_tokens: relayed, ..Usage::default() });
         let cost = row.cost.unwrap_or_default();
         let is_bounded = at_least <= cost.as_nanos() && cost <= row.reserved;
-        let counts = row.outcome == Outcome::Interrupted || row.usage.output_tokens >= self.relayed;
+        let counts = row.outcome == Outcome::Interrupted || row.usage.output_tokens >= relayed;
         // a break before anything was told costs nothing and needs no estimate
         let is_flagged = row.usage_source != UsageSource::Reported
             && (row.usage_source != UsageSource::None || rules.network || self.relayed == 0);
@@ -233,6 +242,9 @@ impl Case {
         });
     }
 }
+
+/// What a gateway may have read at once before it sees that it has to cut (FAULTS B3).
+const READ_AT_ONCE: u64 = 16 << 10;
 
 /// Errors are short.
 const MAX_WORDS: usize = 4 << 10;

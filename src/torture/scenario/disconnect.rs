@@ -1,17 +1,25 @@
 //! `disconnect`: clients that leave: at any byte of a stream, before the head of an answer, in the middle of
-//! their own request (FAULTS L8, L9, B12). Each leaves one row, and the upstream is let go.
+//! their own request (FAULTS L8, L9, B12). Each leaves one row, and the upstream is let
+//! go, or read to its end where the config says so.
 
 use std::time::Duration;
 
 use crate::base::chance::Chance;
 use crate::mock::End;
+use crate::store::record::Disconnect;
 use crate::torture::TortureFault;
 use crate::torture::ask::{Ask, Operation};
 use crate::torture::client::{Ended, Leave};
 use crate::torture::crowd::Planned;
 use crate::torture::judge::case::Rules;
+use crate::torture::own::Wants;
 use crate::torture::run::Stand;
 use crate::torture::sheet::Invariant;
+
+/// Messages are read to their end without their client; everything else is cancelled.
+pub(super) fn wants() -> Wants {
+    Wants { claude: vec!["on_disconnect: drain"], ..Wants::default() }
+}
 
 pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     let begun = stand.clock.now();
@@ -30,10 +38,11 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     let cases = stand.crowd_of(&crowd, requests, crowd.ask_these(plan)).await;
     stand.probed(probe);
     let mut still_open = 0_u64;
-    let mut let_go = 0_u64;
+    let (mut let_go, mut drained) = (0_u64, 0_u64);
     let judged = stand
-        .judge(&cases, Rules::default(), begun, &mut |_, served, _| {
+        .judge(&cases, Rules::default(), begun, &mut |_, served, rows| {
             still_open += served.iter().filter(|one| one.end == End::Open).count() as u64;
+            drained += rows.iter().filter(|row| row.disconnect == Disconnect::Drained).count() as u64;
             let_go += served.iter().filter(|one| one.end == End::ClientGone).count() as u64;
         })
         .await?;
@@ -44,9 +53,10 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     stand.figure("requests", cases.len());
     stand.figure("left", cases.iter().filter(|case| case.ended == Ended::Left).count());
     stand.figure("upstream_let_go", let_go);
-    stand.figure("rows", judged.rows);
-    stand.figure("lost", judged.lost);
-    stand.figure("doubled", judged.doubled);
+    if stand.gateway.is_ours() {
+        stand.figure("drained", drained);
+    }
+    stand.count(&judged);
     Ok(())
 }
 

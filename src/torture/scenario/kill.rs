@@ -28,9 +28,11 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         let done = round + 1;
         if done % 10 == 0 {
             let broken = stand.sheet.broken(Invariant::I1);
+            let Judged { rows, lost, doubled, .. } = total;
             (stand.note)(&format!(
-                "  round {done} of {}: {asked} requests, {} rows, {} lost, {} doubled, {broken} times I1 broken",
-                stand.options.rounds, total.rows, total.lost, total.doubled
+                "  round {done} of {}: {asked} requests, {rows} rows, {lost} lost, {doubled} doubled, \
+                 {broken} times I1 broken",
+                stand.options.rounds
             ));
         }
     }
@@ -38,10 +40,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     stand.figure("requests", asked);
     stand.figure("answered_whole", whole);
     stand.figure("served", total.served);
-    stand.figure("rows", total.rows);
-    stand.figure("interrupted", total.interrupted);
-    stand.figure("lost", total.lost);
-    stand.figure("doubled", total.doubled);
+    stand.count(&total);
     stand.figure("longest_start_ms", u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
     Ok(())
 }

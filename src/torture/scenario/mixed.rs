@@ -47,9 +47,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         .await?;
     stand.figure("requests", cases.len());
     stand.figure("body_bytes", cases.iter().map(|case| case.bytes).sum::<u64>());
-    stand.figure("rows", judged.rows);
-    stand.figure("lost", judged.lost);
-    stand.figure("doubled", judged.doubled);
+    stand.count(&judged);
     stand.figure("requests_per_second", requests / seconds);
     stand.figure("told_nano_usd", log.cost);
     if stand.gateway.is_ours() {
@@ -71,6 +69,8 @@ struct Plan {
     marks: String,
     models: Vec<String>,
     callers: u64,
+    /// Whether there is only what a sum of spending can be told for: answers that report their usage.
+    only_exact: bool,
 }
 
 impl Plan {
@@ -80,6 +80,7 @@ impl Plan {
             marks: stand.marks(0),
             models: stand.gateway.models(),
             callers: stand.gateway.callers().len() as u64,
+            only_exact: stand.options.gateway.as_ref().is_some_and(|gateway| gateway.spend.is_some()),
         }
     }
 
@@ -98,6 +99,7 @@ impl Plan {
         let (knobs, is_exact) = match chance.below(100) {
             0..3 => ("status=500", true),
             3..6 => ("status=429+retry-after=3", true),
+            6..20 if self.only_exact => ("", true),
             6..10 if !embeds => ("out=60+cut=3000", false),
             10..13 if ask.stream => ("out=20+error-frame=9", false),
             13..16 if ask.stream => {

@@ -60,9 +60,10 @@ impl Scenario {
     pub(super) fn wants(self) -> Wants {
         match self {
             Self::Budget => budget::wants(),
+            Self::Disconnect => disconnect::wants(),
             Self::Network => network::wants(),
             Self::Retry => retry::wants(),
-            Self::Mixed | Self::Kill | Self::Disconnect | Self::Usage => Wants::default(),
+            Self::Mixed | Self::Kill | Self::Usage => Wants::default(),
         }
     }
 

@@ -74,9 +74,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     let judged = stand.judge(&cases, rules, begun, &mut |_, _, _| {}).await?;
     stand.figure("requests", cases.len());
     stand.figure("answered_whole", cases.iter().filter(|case| case.is_whole()).count());
-    stand.figure("rows", judged.rows);
-    stand.figure("lost", judged.lost);
-    stand.figure("doubled", judged.doubled);
+    stand.count(&judged);
     stand.figure("longest_back_ms", u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
     Ok(())
 }

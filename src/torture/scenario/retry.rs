@@ -54,7 +54,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     stand.figure("requests", requests);
     stand.figure("attempts", attempts);
     stand.figure("most_attempts_of_one", most);
-    stand.figure("rows", judged.rows);
+    stand.count(&judged);
     Ok(())
 }
 

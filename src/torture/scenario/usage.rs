@@ -43,7 +43,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         .await?;
     stand.figure("requests", requests);
     stand.figure("with_a_repeated_id", repeated);
-    stand.figure("rows", judged.rows);
+    stand.count(&judged);
     if stand.gateway.is_ours() {
         stand.figure("estimated", estimated);
     }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use tollgate::base::usage::UsageSource;
 use tollgate::ledger::books::Books;
 use tollgate::store::record::{Outcome, Record};
 
@@ -65,7 +66,8 @@ fn spent(row: &Record, budget: &Value) -> i64 {
 /// outcome leaves one that it may have seen.
 fn attempts_that_arrived(row: &Record) -> usize {
     match row.outcome {
-        Outcome::UpstreamUnreachable => 0,
+        // an estimate is of what an upstream may have read
+        Outcome::UpstreamUnreachable if row.usage_source == UsageSource::None => 0,
         Outcome::Interrupted => 1,
         _ => usize::try_from(row.attempts).unwrap(),
     }

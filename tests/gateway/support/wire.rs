@@ -172,6 +172,13 @@ impl Wire {
         answer.body
     }
 
+    /// Reads this many bytes of a body as they stand on the wire, or what there is of them.
+    pub(crate) fn some_bytes(&mut self, most: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.stream.by_ref().take(most as u64).read_to_end(&mut bytes).unwrap();
+        bytes
+    }
+
     fn chunks(&mut self, answer: &mut Answer) -> io::Result<()> {
         while self.chunk(answer)? {}
         Ok(())

@@ -1,0 +1,131 @@
+//! A stream whose output is paid for as it passes: what it holds, what it asks for next, and when it is cut.
+
+use super::allowance::Allowance;
+use super::budgets::fits;
+use super::exchange::Books;
+use super::need::Needs;
+use crate::budget::{Need, Refusal};
+use crate::tokens::Count;
+
+/// What is held for a stream, and the price of more.
+#[derive(Debug)]
+pub(super) struct Follow {
+    pub(super) allowance: Allowance,
+    pub(super) needs: Needs,
+    pub(super) held: Need,
+}
+
+/// What happens to the next piece of a stream.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// It goes on.
+    Pass,
+    /// It waits until the text was counted.
+    Count,
+    /// It and all that follows is not for this client.
+    Cut(Box<Refusal>),
+}
+
+/// Decides on a stream that has shown so many bytes of output.
+pub(super) fn step(books: &mut Books, bytes: u64) -> Step {
+    let Some(allowance) = allowance(books).filter(|allowance| !allowance.covers(bytes)) else {
+        return Step::Pass;
+    };
+    if allowance.counts_first() {
+        return Step::Count;
+    }
+    match raise(books, allowance.wanted(bytes)) {
+        Ok(()) => Step::Pass,
+        Err(_) if allowance.is_worth_counting(bytes) => Step::Count,
+        Err(refusal) => squeeze(books, bytes, refusal),
+    }
+}
+
+/// Decides again, now that the output since the last count was counted.
+pub(super) fn step_counted(books: &mut Books, count: Count, bytes: u64) -> Step {
+    let Some(follow) = &mut books.follow else { return Step::Pass };
+    // an unknown vocabulary may be coarser than ours, but hardly ever by more than a quarter
+    let slack = if count.exact || follow.allowance.counts_first() { 0 } else { count.tokens / 4 };
+    follow.allowance.note_counted(count.tokens + slack, count.exact, bytes);
+    let allowance = follow.allowance;
+    if allowance.covers(bytes) {
+        if !allowance.counts_first() {
+            give_back(books, allowance.wanted(bytes));
+        }
+        return Step::Pass;
+    }
+    match raise(books, allowance.wanted(bytes)) {
+        Ok(()) => Step::Pass,
+        Err(refusal) => squeeze(books, bytes, refusal),
+    }
+}
+
+fn allowance(books: &Books) -> Option<Allowance> {
+    books.follow.as_ref().map(|follow| follow.allowance)
+}
+
+/// Asks for what is left, down to what was shown already.
+fn squeeze(books: &mut Books, bytes: u64, refusal: Box<Refusal>) -> Step {
+    let Some(follow) = &books.follow else { return Step::Pass };
+    let (least, most) = (follow.allowance.most(bytes), follow.allowance.wanted(bytes));
+    let room = follow.needs.most_output(least, most, |need| fits(&refusal, need, follow.held));
+    match room.map(|output| raise(books, output)) {
+        Some(Ok(())) => Step::Pass,
+        Some(Err(refusal)) => Step::Cut(refusal),
+        None => Step::Cut(refusal),
+    }
+}
+
+/// Holds so much output in all budgets, or changes nothing.
+fn raise(books: &mut Books, output: u64) -> Result<(), Box<Refusal>> {
+    let Some(follow) = &mut books.follow else { return Ok(()) };
+    let need = follow.needs.with_output(output);
+    let more = Need {
+        cost: need.cost.max(follow.held.cost) - follow.held.cost,
+        tokens: need.tokens.saturating_sub(follow.held.tokens),
+        requests: 0,
+    };
+    if let Some(reservation) = &mut books.reservation {
+        reservation.top_up(more)?;
+    }
+    follow.allowance.hold(output);
+    follow.held = follow.held.plus(more);
+    note_held(books);
+    Ok(())
+}
+
+/// Lets go of what is held beyond so much output: the bytes were fewer tokens, and others wait.
+fn give_back(books: &mut Books, output: u64) {
+    let Some(follow) = &mut books.follow else { return };
+    if follow.allowance.held() <= output {
+        return;
+    }
+    let need = follow.needs.with_output(output);
+    if let Some(reservation) = &mut books.reservation {
+        reservation.lower_to(need);
+    }
+    follow.allowance.hold(output);
+    follow.held = need;
+    note_held(books);
+    books.door.lines.money_came_back();
+}
+
+/// What a request whose end nobody sees is charged: what it holds by then.
+fn note_held(books: &mut Books) {
+    let Some(follow) = &books.follow else { return };
+    (books.record.reserved, books.record.reserved_tokens) = (follow.held.cost, follow.held.tokens);
+    books.most_output = follow.allowance.held();
+    if let Err(fault) = books.door.journal.intend(&books.record) {
+        // the first intent stands; what is held is given back or charged at the end all the same
+        tracing::warn!(%fault, "the journal did not take a larger reservation");
+    }
+}
+
+/// Holds the whole answer of a request that was sliced as a stream and is answered at once.
+pub(super) fn hold_whole(books: &mut Books) -> Result<(), Box<Refusal>> {
+    let Some(follow) = books.follow.as_ref() else { return Ok(()) };
+    let cap = follow.needs.cap();
+    let held = if follow.allowance.held() < cap { raise(books, cap) } else { Ok(()) };
+    books.follow = None;
+    held
+}

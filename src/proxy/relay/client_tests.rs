@@ -1,0 +1,317 @@
+//! A client that leaves at any byte of a stream: one record each, exact where the answer is drained, between
+//! what was relayed and what was held where it is not. In one process and without a socket, so that it is
+//! every byte.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame};
+use tempfile::TempDir;
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::base::chance::Chance;
+use crate::base::clock::Clock;
+use crate::base::live::Live as Swapped;
+use crate::base::money::NanoUsd;
+use crate::base::usage::{Usage, UsageSource};
+use crate::budget::section::BudgetSection;
+use crate::budget::{Book, Budget, BudgetSpec, Need, Scope};
+use crate::cache::Cache;
+use crate::dialect::path::classify;
+use crate::identity::{Directory, Pepper};
+use crate::ledger::books::Books as Ledger;
+use crate::ledger::journal::Journal;
+use crate::ledger::section::LedgerSection;
+use crate::pricing::catalogue::Catalogue;
+use crate::proxy::drain::{Drains, Leaving};
+use crate::proxy::exchange::Opening;
+use crate::proxy::headers::Head;
+use crate::proxy::lines::Lines;
+use crate::proxy::policy::{Account, Bounds, Door, Policy};
+use crate::proxy::prices::Prices;
+use crate::routing::router::Router;
+use crate::signals::section::LogSection;
+use crate::signals::{Attempt, Colours, Signals};
+use crate::store::ledger::{Filter, LedgerReader as _};
+use crate::store::record::{Disconnect, Outcome, Record};
+use crate::telemetry::trace::TraceContext;
+use crate::tokens::CountingPool;
+use crate::upstream::endpoint::Draining;
+
+const MODEL: &str = "gpt-4o-mini";
+/// Words of the answer: 300 in the whole run, fewer where every check has to wait for it.
+#[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the gateway")]
+fn chunks() -> usize {
+    if std::env::var_os("TOLLGATE_DISCONNECTS").is_some() { 300 } else { 60 }
+}
+
+/// Each is one token of the model's vocabulary.
+const WORDS: [&str; 8] = [" the", " stream", " of", " one", " answer", " is", " long", " enough"];
+
+/// What the upstream reports.
+fn told() -> Usage {
+    Usage { input_tokens: 9, output_tokens: chunks() as u64, ..Usage::default() }
+}
+
+/// The whole answer, and where each of its words ends.
+fn answer() -> (Bytes, Vec<usize>) {
+    let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+    for place in 0..chunks() {
+        let word = WORDS[place % WORDS.len()];
+        let chunk =
+            format!("data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{word}\"}}}}]}}\n\n");
+        bytes.extend_from_slice(chunk.as_bytes());
+        ends.push(bytes.len());
+    }
+    let usage = format!(
+        "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":{},\"completion_tokens\":{}}}}}\n\ndata: [DONE]\n\n",
+        told().input_tokens,
+        told().output_tokens
+    );
+    bytes.extend_from_slice(usage.as_bytes());
+    (bytes.into(), ends)
+}
+
+/// An upstream's body, in the pieces in which it comes.
+struct Scripted(VecDeque<Bytes>);
+
+impl Scripted {
+    /// The client will leave after `cut` bytes; what comes later comes in large pieces.
+    fn cut_at(whole: &Bytes, cut: usize) -> Self {
+        let mut pieces = VecDeque::from([whole.slice(..cut)]);
+        pieces.extend(whole.slice(cut..).chunks(4_096).map(Bytes::copy_from_slice));
+        pieces.retain(|piece| !piece.is_empty());
+        Self(pieces)
+    }
+}
+
+impl Body for Scripted {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+/// A door behind which one account has one budget.
+struct House {
+    _folder: TempDir,
+    door: Arc<Door>,
+    account: Arc<Account>,
+    budget: Arc<Budget>,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (clock, chance) = (Clock::system(), Chance::seeded(8));
+        let quiet = LogSection { requests: false, level: "off".into(), ..LogSection::default() };
+        let signals = Signals::start(&Default::default(), &quiet, &chance, Colours::Never).unwrap();
+        let section: BudgetSection =
+            serde_json::from_str(r#"{"limit_usd":"1000000","every":"total"}"#).unwrap();
+        let spec = BudgetSpec::new(Scope::Team("search".into()), &section).unwrap();
+        let budget = Book::new().open(spec);
+        let account = Arc::new(Account {
+            team: "search".into(),
+            key: "prod".into(),
+            rules: None,
+            limiters: Vec::new(),
+            model_limiters: Vec::new(),
+            budgets: vec![Arc::clone(&budget)],
+            cache: None,
+        });
+        let door = Door {
+            live: Swapped::new(policy()),
+            cache: Cache::new(&Default::default(), clock.clone()),
+            counting: CountingPool::start(2, 2_000).unwrap(),
+            body_memory: Arc::new(Semaphore::new(1_000)),
+            at_work: AtomicU32::new(0),
+            settling: AtomicU32::new(0),
+            lines: Lines::default(),
+            drains: Drains::default(),
+            draining: AtomicBool::new(false),
+            signals: Arc::new(signals),
+            journal: Arc::new(Journal::open(folder.path(), &LedgerSection::default()).unwrap()),
+            clock,
+            chance,
+        };
+        Self { _folder: folder, door: Arc::new(door), account, budget }
+    }
+
+    /// A request that was sent and begins to be answered.
+    fn exchange(&self) -> Exchange {
+        let door = &self.door;
+        let now = door.clock.now();
+        let id = crate::base::id::RequestId::new(now, &door.chance);
+        let record = Record {
+            id: id.as_u128(),
+            started_at: now.as_nanos(),
+            team: "search".into(),
+            key: "prod".into(),
+            model: MODEL.into(),
+            upstream_model: MODEL.into(),
+            attempts: 1,
+            stream: true,
+            status: 200,
+            ..Record::default()
+        };
+        let head = Head {
+            scheme: "http",
+            protocol_version: "1.1",
+            method: "POST".into(),
+            path: "/v1/chat/completions".into(),
+            user_agent: String::new(),
+            host: String::new(),
+        };
+        let opening = Opening {
+            began: door.clock.tick(),
+            id,
+            endpoint: classify(&http::Method::POST, "/v1/chat/completions"),
+            trace: TraceContext::start(&door.chance),
+            record,
+            head,
+            leaving: Arc::new(Leaving::default()),
+        };
+        let mut x = Exchange::open(Arc::clone(door), opening);
+        x.account = Some(Arc::clone(&self.account));
+        x.prompt = Bytes::from_static(br#"{"messages":[{"role":"user","content":"go on"}]}"#);
+        x.attempts.push(Attempt { number: 1, status: Some(200), ..Attempt::default() });
+        x.price = x.policy.prices.price(None, MODEL, now);
+        (x.most_input, x.most_output) = (60, 400);
+        let need = Need { cost: cost_of(60, 400), tokens: 460, requests: 1 };
+        (x.record.reserved, x.record.reserved_tokens) = (need.cost, need.tokens);
+        let held = crate::proxy::budgets::reserve(&x, need).unwrap();
+        x.record.admitted_at = held.charged_at().as_nanos();
+        x.reservation = Some(held);
+        door.journal.intend(&x.record).unwrap();
+        x
+    }
+
+    /// Relays `cut` bytes to a client that leaves then. Yields the request's id.
+    async fn leave_at(&self, whole: &Bytes, cut: usize, draining: Draining) -> u128 {
+        let x = self.exchange();
+        let id = x.record.id;
+        let meter = Meter::new(x.endpoint.operation, 200, Some("text/event-stream"), None);
+        let live = Live {
+            incoming: Scripted::cut_at(whole, cut),
+            unask: None,
+            idle_timeout: Duration::from_secs(600),
+            draining,
+            active: self.door.signals.attempt_started("mock"),
+        };
+        let mut relay = Relay::new(x, meter, live);
+        let mut got = 0;
+        while got < cut {
+            let frame = poll_fn(|cx| relay.poll_frame(cx)).await.unwrap().unwrap();
+            got += frame.data_ref().unwrap().len();
+        }
+        assert_eq!(got, cut);
+        drop(relay);
+        id
+    }
+
+    /// Waits until nothing is open any more.
+    async fn rest(&self) {
+        self.door.drains.finish().await;
+        while self.budget.state(self.door.clock.now()).reserved.count > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn rows(&self) -> HashMap<u128, Record> {
+        let (mut rows, mut count) = (HashMap::new(), 0);
+        let mut ledger = Ledger::open(self._folder.path()).unwrap();
+        ledger
+            .scan(&Filter::default(), &mut |record| {
+                count += 1;
+                rows.insert(record.id, record.clone());
+            })
+            .unwrap();
+        assert_eq!(rows.len(), count, "no request has two rows");
+        rows
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        directory: Directory::new(Pepper::from_bytes(&[7; 32]), Vec::new()).unwrap(),
+        open: None,
+        router: Router::default(),
+        upstreams: Vec::new(),
+        upstream_limiters: Vec::new(),
+        prices: Prices::of(Catalogue::shipped()),
+        overridden: Vec::new(),
+        refuse_unmetered: false,
+        bounds: Bounds {
+            max_body: 1 << 20,
+            body_timeout: Duration::from_secs(1),
+            max_requests: 1_000,
+            budget_wait: Duration::ZERO,
+            coalesce_wait: Duration::ZERO,
+        },
+    }
+}
+
+/// 0.15 and 0.60 USD per million.
+fn cost_of(input: u64, output: u64) -> NanoUsd {
+    NanoUsd::new(i64::try_from(input * 150 + output * 600).unwrap())
+}
+
+/// The record of each place at which a client can leave, by that place.
+async fn left_everywhere(draining: Draining) -> Vec<(usize, Record)> {
+    let (whole, _) = answer();
+    let house = House::new();
+    let mut ids = Vec::new();
+    for cut in 0..=whole.len() {
+        ids.push(house.leave_at(&whole, cut, draining).await);
+        if cut % 500 == 0 {
+            house.rest().await;
+        }
+    }
+    house.rest().await;
+    let mut rows = house.rows();
+    assert_eq!(rows.len(), ids.len(), "one record each");
+    let spent: i64 = rows.values().map(|row| row.cost.unwrap().as_nanos()).sum();
+    assert_eq!(house.budget.state(house.door.clock.now()).spent.count, spent);
+    ids.into_iter().enumerate().map(|(cut, id)| (cut, rows.remove(&id).unwrap())).collect()
+}
+
+// FAULTS L8
+#[tokio::test]
+async fn a_disconnect_at_any_byte_is_exact_where_the_answer_is_drained() {
+    for (cut, row) in left_everywhere(Draining::Whole).await {
+        assert_eq!((row.usage, row.usage_source), (told(), UsageSource::Reported), "at {cut}");
+        assert_eq!(row.cost, Some(cost_of(9, told().output_tokens)), "at {cut}");
+        let how = (row.outcome, row.disconnect);
+        let whole = (Outcome::Completed, Disconnect::None);
+        assert!(how == (Outcome::Cancelled, Disconnect::Drained) || how == whole, "at {cut}: {how:?}");
+    }
+}
+
+// FAULTS L8
+#[tokio::test]
+async fn a_disconnect_at_any_byte_is_between_what_was_relayed_and_what_was_held_where_it_is_cancelled() {
+    let (_, ends) = answer();
+    for (cut, row) in left_everywhere(Draining::Never).await {
+        let relayed = ends.iter().filter(|end| **end <= cut).count() as u64;
+        assert!(row.usage.output_tokens >= relayed, "at {cut}: {relayed} and {row:?}");
+        assert!(row.cost.unwrap() <= row.reserved, "at {cut}: {row:?}");
+        // the client had the upstream's own count by then
+        let was_told = relayed == told().output_tokens && row.usage == told();
+        let is_flagged = matches!(row.usage_source, UsageSource::Estimated | UsageSource::Partial);
+        let is_cancelled = row.disconnect == Disconnect::Cancelled && (is_flagged || was_told);
+        assert!(is_cancelled || (row.outcome == Outcome::Completed && was_told), "at {cut}: {row:?}");
+    }
+}

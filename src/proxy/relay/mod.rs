@@ -1,0 +1,156 @@
+//! Seventh step: the answer goes to the client, byte for byte, while its usage is read in passing (`flow`).
+//! However it ends (clean, broken, cut, client gone), `settle` hears of it exactly once.
+
+mod client;
+mod count;
+mod cut;
+mod flow;
+mod live;
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode, header};
+
+use super::body::Outgoing;
+use super::error::Refusal;
+use super::exchange::Exchange;
+use super::headers;
+use super::rates;
+use super::settle::{End, standing_headers};
+use crate::dialect::meter::Meter;
+use crate::dialect::path::Dialect;
+use crate::store::record::{CacheResult, Outcome};
+
+pub(super) use client::Relay;
+pub(super) use live::Live;
+
+/// What the client will get.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: AnswerBody,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(super) enum AnswerBody {
+    /// A small answer, read whole before its head goes out: its cost can stand in a header.
+    Whole(Bytes),
+    /// The same, but the upstream broke off: the client gets what came, and no good end.
+    Cut {
+        /// What came.
+        sent: Bytes,
+        /// What broke.
+        error: &'static str,
+    },
+    /// From the cache.
+    Remembered(Bytes),
+    /// As the upstream sends them.
+    Live(Live),
+}
+
+/// Sends an answer to the client.
+pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
+    let Answer { status, headers, body } = answer;
+    if !x.is_alone() {
+        x.record.status = status.as_u16();
+    }
+    let mut response = Response::new(Outgoing::Ready(None));
+    *response.status_mut() = status;
+    if let Some(fill) = &mut x.fill {
+        fill.note_headers(&headers);
+    }
+    let mut meter = Meter::new(
+        x.endpoint.operation,
+        status.as_u16(),
+        text(&headers, header::CONTENT_TYPE),
+        text(&headers, header::CONTENT_ENCODING),
+    );
+    *response.headers_mut() = headers;
+    let told = rates::Told::on(&x, response.headers());
+    stamp(&x, response.headers_mut());
+    *response.body_mut() = match body {
+        AnswerBody::Whole(bytes) => {
+            meter.observe(&bytes);
+            x.note_first_output();
+            note_sent(&mut x, &bytes);
+            let (budgets, clock) = (x.watched(), x.door.clock.clone());
+            if let Some(cost) = x.close(End::answered(status, meter.finish(), true)) {
+                headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
+            }
+            // the reservation is settled: this is what the next request has
+            standing_headers(&budgets, clock.now(), response.headers_mut());
+            Outgoing::ready(bytes)
+        }
+        AnswerBody::Cut { sent, error } => {
+            meter.observe(&sent);
+            note_sent(&mut x, &sent);
+            x.close(End::broken(Outcome::Truncated, error, meter.finish()));
+            Outgoing::cut(sent)
+        }
+        AnswerBody::Remembered(bytes) => {
+            x.note_first_output();
+            note_sent(&mut x, &bytes);
+            headers::set(response.headers_mut(), "x-tollgate-cost-usd", "0.00");
+            x.close(End::remembered());
+            Outgoing::ready(bytes)
+        }
+        AnswerBody::Live(live) => Outgoing::Relayed(Relay::new(x, meter, live)),
+    };
+    told.write(response.headers_mut());
+    response
+}
+
+/// Tollgate's own answer.
+pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
+    let face = refusal.face();
+    let (status, headers, body) = refusal.answer(x.endpoint.dialect, x.id);
+    x.record.status = status.as_u16();
+    x.rejection = Some(face.reason);
+    let mut response = Response::new(Outgoing::ready(body.clone()));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    stamp(&x, response.headers_mut());
+    // the SDKs show these as the request's id; on an upstream's answer they stay the upstream's
+    let id_header = match x.endpoint.dialect {
+        Dialect::OpenAi => "x-request-id",
+        Dialect::Anthropic => "request-id",
+    };
+    headers::set(response.headers_mut(), id_header, &x.id.to_string());
+    note_sent(&mut x, &body);
+    let told = rates::Told::on(&x, response.headers());
+    x.close(End::refused(face.outcome, face.code));
+    told.write(response.headers_mut());
+    response
+}
+
+/// The headers that Tollgate adds to every answer.
+fn stamp(x: &Exchange, headers: &mut HeaderMap) {
+    headers::set(headers, "x-tollgate-request-id", &x.id.to_string());
+    if !x.record.upstream.is_empty() && (x.was_dispatched() || x.record.cache != CacheResult::Off) {
+        headers::set(headers, "x-tollgate-upstream", &x.record.upstream);
+        headers::set(headers, "x-tollgate-attempts", &x.record.attempts.to_string());
+    }
+    if x.record.cache != CacheResult::Off {
+        headers::set(headers, "x-tollgate-cache", x.record.cache.as_str());
+    }
+    standing_headers(&x.watched(), x.now(), headers);
+    let overhead = x.record.overhead_us;
+    if overhead > 0 {
+        let (whole, part) = (overhead / 1_000, overhead % 1_000);
+        headers::set(headers, "server-timing", &format!("tollgate;dur={whole}.{part:03}"));
+    }
+}
+
+fn note_sent(x: &mut Exchange, bytes: &Bytes) {
+    if !x.is_alone() {
+        x.record.response_bytes += bytes.len() as u64;
+    }
+    if let Some(fill) = &mut x.fill {
+        fill.note_bytes(bytes);
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
