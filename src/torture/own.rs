@@ -232,9 +232,15 @@ fn config(upstream: SocketAddr, data_dir: &Path, wants: &Wants, callers: &[Calle
 }
 
 /// The teams of the kit and their keys.
-pub(super) const CALLERS: [(&str, &str); 5] =
-    [("search", "prod"), ("search", "ci"), ("support", "bot"), ("batch", "nightly"), ("batch", "adhoc")];
-const TEAMS: [&str; 3] = ["search", "support", "batch"];
+pub(super) const CALLERS: [(&str, &str); 6] = [
+    ("search", "prod"),
+    ("search", "ci"),
+    ("support", "bot"),
+    ("batch", "nightly"),
+    ("batch", "adhoc"),
+    ("lab", "bench"),
+];
+const TEAMS: [&str; 4] = ["search", "support", "batch", "lab"];
 
 /// Counts, but never says no.
 const LARGE_BUDGET: &str =

@@ -59,7 +59,7 @@ fn the_books_equal_the_oracles_log_after_a_few_thousand_mixed_requests() {
     assert_eq!(figures["reported_nano_usd"], figures["told_nano_usd"]);
     assert_eq!(
         (figures["days"].as_u64(), figures["cells_of_team_key_model_day"].as_u64()),
-        (Some(2), Some(30))
+        (Some(2), Some(36))
     );
 }
 

@@ -27,7 +27,8 @@ impl Sums {
     }
 
     fn of(&self, budget: &Value) -> Option<i64> {
-        let team = budget["scope"].as_str()?.strip_prefix("team ")?;
+        // further words name an account within the team's
+        let team = budget["scope"].as_str()?.strip_prefix("team ").filter(|team| !team.contains(' '))?;
         let (cost, tokens) = self.by_team.get(team).copied().unwrap_or_default();
         match budget["unit"].as_str()? {
             "nano_usd" => Some(cost),

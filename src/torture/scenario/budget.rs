@@ -1,5 +1,6 @@
 //! `budget`: far more streams than a budget holds, at once (FAULTS B1); streams that use half of what they
-//! reserve, in two waves (B2); an oracle that pays no heed to the cap (B3). All the while the budgets are
+//! reserve, in two waves (B2); an oracle that pays no heed to the cap (B3); streams that nobody capped, on a
+//! budget that cuts them. All the while the budgets are
 //! looked at as fast as they can be had.
 
 use std::time::Duration;
@@ -18,10 +19,12 @@ use crate::torture::sheet::Invariant;
 use crate::torture::watch;
 
 /// At 0.0001 USD for a token and nothing for input: B1 holds 100 times 95 tokens, B2 100 times 100, B3 five
-/// times 100.
+/// times 100; 20,000 are there for who is cut.
 pub(super) fn wants() -> Wants {
     let total = |usd: &str| format!("{{ limit_usd: {usd}, every: total }}");
-    let budgets = vec![("search", total("0.95")), ("support", total("1.00")), ("batch", total("0.05"))];
+    let cut = "{ limit_usd: 2, every: total, when_spent: cut }".to_owned();
+    let budgets =
+        vec![("search", total("0.95")), ("support", total("1.00")), ("batch", total("0.05")), ("lab", cut)];
     Wants { budgets, ..Wants::default() }
 }
 
@@ -36,6 +39,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     exactly_a_hundred(stand, streams).await?;
     half_is_used(stand, streams).await?;
     the_cap_is_ignored(stand).await?;
+    uncapped_streams_are_cut(stand).await?;
     let samples = samples.end();
     stand.sheet.check(Invariant::I4, samples.looks > 0, || "nobody could look at the budgets".into());
     stand.sheet.check(Invariant::I4, samples.over.is_empty(), || format!("{samples:?}"));
@@ -114,6 +118,30 @@ async fn the_cap_is_ignored(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
         "b3_cut",
         cases.iter().filter(|case| case.status == Some(200) && !case.says_finished).count(),
     );
+    Ok(())
+}
+
+/// Six streams that want 5,000 tokens each, of 20,000: none is refused at the door, and what is there is used.
+async fn uncapped_streams_are_cut(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
+    let begun = stand.clock.now();
+    let (marks, caller) = (stand.marks(5), caller("lab"));
+    let plan = move |number| {
+        let mut ask = Ask::chat(format!("{marks}-{number}"), EXACT, 0).with("out=5000").by(caller);
+        ask.cap = None;
+        (number < 6).then(|| ask.into())
+    };
+    let cases = stand.crowd(6).ask_all(plan).await;
+    stand.judge(&cases, RULES, begun, &mut |_, _, _| {}).await?;
+    let spent = spent_of(stand, "team lab");
+    let limit = NanoUsd::from_usd(2).as_nanos();
+    stand.sheet.check(Invariant::I4, spent <= limit, || format!("{spent} of {limit} nano-USD are spent"));
+    let begun_streams = count(&cases, 200);
+    // each stream leaves a little: what might be under way unseen when it is cut
+    stand.sheet.check(Invariant::I4, begun_streams == 6 && spent >= limit / 100 * 90, || {
+        format!("{begun_streams} of 6 streams began, and of {limit} nano-USD only {spent} could be used")
+    });
+    stand.figure("cut_used_per_mille", spent / (limit / 1000));
+    stand.figure("cut", cases.iter().filter(|case| case.status == Some(200) && !case.says_finished).count());
     Ok(())
 }
 
