@@ -67,8 +67,8 @@ fn what_fits_is_admitted_and_no_more_in_whatever_order_budgets_are_named() {
                 }
             }
         };
-        let threads = [[&team, &key], [&key, &team]]
-            .map(|budgets| thread::spawn(ask(budgets.map(Arc::clone))));
+        let threads =
+            [[&team, &key], [&key, &team]].map(|budgets| thread::spawn(ask(budgets.map(Arc::clone))));
         let own = ask([Arc::clone(&team), Arc::clone(&key)])();
         let admitted: i64 = own + threads.into_iter().map(|thread| thread.join().unwrap()).sum::<i64>();
         assert_eq!(admitted, 2);
@@ -108,7 +108,9 @@ fn a_top_up_never_passes_the_limit_and_a_drop_gives_all_back() {
 fn first_requests_of_a_new_name_open_one_account() {
     check(|| {
         let budget = Book::new().open(spec(Some(Per::User), 1));
-        let ask = |list: [Arc<Budget>; 1]| move || reserve(&list, &alice(), need(1), NOON).map(std::mem::forget).is_ok();
+        let ask = |list: [Arc<Budget>; 1]| {
+            move || reserve(&list, &alice(), need(1), NOON).map(std::mem::forget).is_ok()
+        };
         let threads = [0, 1].map(|_| thread::spawn(ask([Arc::clone(&budget)])));
         let admitted = threads.into_iter().map(|thread| thread.join().unwrap());
         assert_eq!(admitted.filter(|admitted| *admitted).count(), 1);
@@ -124,7 +126,8 @@ fn a_pass_never_takes_a_settlement_for_a_drift() {
         let budget = Book::new().open(spec(None, 9));
         let (journal, settling) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicU32::new(0)));
         let threads = [1, 2].map(|tokens| {
-            let (list, journal, settling) = ([Arc::clone(&budget)], Arc::clone(&journal), Arc::clone(&settling));
+            let (list, journal, settling) =
+                ([Arc::clone(&budget)], Arc::clone(&journal), Arc::clone(&settling));
             thread::spawn(move || {
                 let held = reserve(&list, &alice(), need(tokens), NOON).unwrap();
                 settling.fetch_add(1, Ordering::SeqCst);
