@@ -101,7 +101,7 @@ impl BudgetRows {
     fn push(&mut self, budget: &Budget, now: Timestamp) {
         let (standings, more) = budget.standings(now, MOST_SHOWN);
         let spec = budget.spec();
-        self.budgets.extend(standings.into_iter().map(|standing| BudgetRow::new(&spec, standing)));
+        self.budgets.extend(standings.iter().map(|standing| BudgetRow::new(&spec, standing)));
         if more > 0 {
             self.more.push(MoreAccounts { id: spec.id.clone(), accounts: more });
         }
@@ -109,7 +109,7 @@ impl BudgetRows {
 }
 
 impl BudgetRow {
-    fn new(spec: &BudgetSpec, standing: Standing) -> Self {
+    fn new(spec: &BudgetSpec, standing: &Standing<'_>) -> Self {
         let state = standing.state;
         let used = state.spent.count.saturating_add(state.reserved.count);
         let word = match state.crossed {
@@ -118,8 +118,8 @@ impl BudgetRow {
             None => "ok".into(),
         };
         Self {
-            id: standing.id,
-            scope: standing.scope,
+            id: standing.id().to_owned(),
+            scope: standing.scope(),
             window: spec.period.to_string(),
             unit: match state.limit.unit {
                 Unit::Usd => "nano_usd",

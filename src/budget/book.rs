@@ -38,16 +38,36 @@ pub struct Budget {
 }
 
 /// How one account stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
-    /// The budget's id.
-    pub id: String,
-    /// What has the account, in one word: `everything`, `team`, `key`, `user`, `model`, `run` or `tag`.
-    pub scope_word: &'static str,
-    /// Whose spending, e.g. `user alice of team search`.
-    pub scope: String,
+#[derive(Debug)]
+pub struct Standing<'a> {
+    budget: &'a Budget,
+    /// `None` of an account that nobody has yet.
+    account: Option<Arc<Account>>,
     /// Its counters.
     pub state: BudgetState,
+}
+
+impl Standing<'_> {
+    /// The budget's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.budget.id
+    }
+
+    /// What has the account, in one word: `everything`, `team`, `key`, `user`, `model`, `run` or `tag`.
+    #[must_use]
+    pub const fn scope_word(&self) -> &'static str {
+        self.budget.scope_word()
+    }
+
+    /// Whose spending, e.g. `user alice of team search`.
+    #[must_use]
+    pub fn scope(&self) -> String {
+        let counted = &self.budget.counted;
+        self.account
+            .as_ref()
+            .map_or_else(|| counted.describe_each(), |account| counted.describe(&account.member))
+    }
 }
 
 impl Book {
@@ -174,19 +194,19 @@ impl Budget {
     /// How its accounts stand that count something, the fullest first and at most `most`; and how many more
     /// there are. A budget that nobody uses yet shows what each account will have.
     #[must_use]
-    pub fn standings(&self, now: Timestamp, most: usize) -> (Vec<Standing>, usize) {
+    pub fn standings(&self, now: Timestamp, most: usize) -> (Vec<Standing<'_>>, usize) {
         let is_one = matches!(self.accounts, Accounts::One(_));
         let mut all: Vec<_> =
             self.accounts.all().into_iter().map(|account| (state_of(&account, now), account)).collect();
         all.retain(|(state, _)| is_one || state.spent.count != 0 || state.reserved.count != 0);
         all.sort_by_key(|(state, account)| (std::cmp::Reverse(state.spent.count), account.order));
         if all.is_empty() {
-            let (id, scope) = (self.id.clone(), self.counted.describe_each());
-            return (vec![Standing { id, scope_word: self.scope_word(), scope, state: self.state(now) }], 0);
+            return (vec![Standing { budget: self, account: None, state: self.state(now) }], 0);
         }
         let others = all.len().saturating_sub(most);
         all.truncate(most);
-        (all.into_iter().map(|(state, account)| self.standing(&account, state)).collect(), others)
+        let standing = |(state, account)| Standing { budget: self, account: Some(account), state };
+        (all.into_iter().map(standing).collect(), others)
     }
 
     /// Whether requests that began before it may still be at work: then a difference to the ledger is theirs.
@@ -217,11 +237,6 @@ impl Budget {
         self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender), now))
     }
 
-    fn standing(&self, account: &Account, state: BudgetState) -> Standing {
-        let (id, scope) = (self.id.clone(), self.counted.describe(&account.member));
-        Standing { id, scope_word: self.scope_word(), scope, state }
-    }
-
     fn adopt(&self, spec: Arc<BudgetSpec>) {
         self.accounts.adopt(&spec);
         *write(&self.spec) = spec;
@@ -246,9 +261,12 @@ pub fn watch(budgets: &[Arc<Budget>], spender: &Spender<'_>) -> Watched {
 
 impl Watched {
     /// How they stand.
-    #[must_use]
-    pub fn standings(&self, now: Timestamp) -> Vec<Standing> {
-        self.0.iter().map(|(budget, account)| budget.standing(account, state_of(account, now))).collect()
+    pub fn standings(&self, now: Timestamp) -> impl Iterator<Item = Standing<'_>> {
+        self.0.iter().map(move |(budget, account)| Standing {
+            budget,
+            account: Some(Arc::clone(account)),
+            state: state_of(account, now),
+        })
     }
 }
 

@@ -187,9 +187,9 @@ fn agree(budgets: &[Arc<Budget>], model: &Model, now: Timestamp, seed: u64) {
             model: "gpt-4o",
             tags: &tags,
         };
-        let standing = watch(&budgets[budget..=budget], &spender).standings(now);
+        let watched = watch(&budgets[budget..=budget], &spender);
         let (spent, reserved) =
-            standing.first().map_or((0, 0), |s| (s.state.spent.count, s.state.reserved.count));
+            watched.standings(now).next().map_or((0, 0), |s| (s.state.spent.count, s.state.reserved.count));
         let plain = &model.accounts[account];
         assert_eq!(spent, model.sum(account, false, now), "seed {seed}, account {account} {plain:?}");
         assert_eq!(reserved, model.sum(account, true, now), "seed {seed}, account {account} {plain:?}");

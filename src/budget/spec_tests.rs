@@ -1,5 +1,5 @@
 use super::*;
-use crate::base::units::Usd;
+use crate::base::units::{Span, Usd};
 
 fn section() -> BudgetSection {
     BudgetSection {
@@ -39,5 +39,35 @@ fn what_is_not_a_budget_is_refused_with_its_place() {
     for (bad, fault) in cases {
         let listed = BudgetSpec::list(&Scope::Team("search".into()), &[section(), bad]);
         assert_eq!(listed, Err((1, fault)));
+    }
+}
+
+#[test]
+fn what_a_budget_counts_is_in_its_name_and_where_windows_begin_is_not() {
+    let id = |section: BudgetSection| BudgetSpec::new(Scope::Everything, &section).unwrap().id;
+    let user = || BudgetSection { per: Some(Per::User), ..section() };
+    assert_eq!(id(user()), "everything/month-usd-per-user");
+    assert_eq!(id(BudgetSection { reset_day: Some(15), time_zone: "UTC".into(), ..user() }), id(user()));
+    let tag = BudgetSection { per: Some(Per::Tag("feature".into())), ..section() };
+    assert_eq!(id(tag), "everything/month-usd-per-tag:feature");
+    let rolling = Some(Span(std::time::Duration::from_hours(24)));
+    assert_eq!(id(BudgetSection { every: None, rolling, ..section() }), "everything/rolling-1d-usd");
+}
+
+#[test]
+fn a_window_that_cannot_be_is_refused() {
+    let rolling = |secs| Some(Span(std::time::Duration::from_secs(secs)));
+    let cases = [
+        (BudgetSection { every: None, ..section() }, BudgetFault::NoWindow),
+        (BudgetSection { rolling: rolling(3_600), ..section() }, BudgetFault::TwoWindows),
+        (BudgetSection { every: None, rolling: rolling(59), ..section() }, BudgetFault::Rolling),
+        (BudgetSection { every: None, rolling: rolling(367 * 86_400), ..section() }, BudgetFault::Rolling),
+        (BudgetSection { reset_day: Some(0), ..section() }, BudgetFault::ResetDay),
+        (BudgetSection { reset_day: Some(32), ..section() }, BudgetFault::ResetDay),
+        (BudgetSection { first_day: Some(WeekDay::Sunday), ..section() }, BudgetFault::FirstDay),
+        (BudgetSection { every: Some(Every::Day), reset_day: Some(1), ..section() }, BudgetFault::ResetDay),
+    ];
+    for (bad, fault) in cases {
+        assert_eq!(BudgetSpec::new(Scope::Everything, &bad), Err(fault));
     }
 }

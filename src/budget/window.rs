@@ -27,7 +27,7 @@ pub enum Period {
         /// The day on which it begins, 1 to 31; the last one in months that are shorter.
         reset_day: i8,
     },
-    /// What was spent within this span before now; it ages out in [`BUCKETS`] steps.
+    /// What was spent within this span before now; it ages out in sixty steps.
     Rolling(Duration),
     /// Never starts again.
     Total,

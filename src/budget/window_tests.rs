@@ -175,3 +175,28 @@ fn a_clock_gone_mad_gets_a_window_too() {
         assert!(own.start <= now && own.end.is_some_and(|end| now <= end));
     }
 }
+
+#[test]
+fn a_month_begins_on_its_reset_day_or_its_last() {
+    let day_31 = Period::Month { reset_day: 31 };
+    for (now, window) in [
+        ("2026-01-31T00:00:00Z", from_to("2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z")),
+        ("2026-02-27T23:59:59Z", from_to("2026-01-31T00:00:00Z", "2026-02-28T00:00:00Z")),
+        ("2026-02-28T00:00:00Z", from_to("2026-02-28T00:00:00Z", "2026-03-31T00:00:00Z")),
+        ("2028-02-29T12:00:00Z", from_to("2028-02-29T00:00:00Z", "2028-03-31T00:00:00Z")),
+        ("2026-01-01T00:00:00Z", from_to("2025-12-31T00:00:00Z", "2026-01-31T00:00:00Z")),
+    ] {
+        assert_eq!(span(day_31, "UTC", now), window, "{now}");
+    }
+    let week = span(Period::Week { first_day: Weekday::Sunday }, "UTC", "2026-11-20T12:00:00Z");
+    assert_eq!(week, from_to("2026-11-15T00:00:00Z", "2026-11-22T00:00:00Z"));
+}
+
+#[test]
+fn a_rolling_window_holds_the_whole_span_and_at_most_a_sixtieth_more() {
+    let hour = Period::Rolling(std::time::Duration::from_hours(1));
+    let own = span(hour, "UTC", "2026-11-20T12:00:30Z");
+    assert_eq!(own, from_to("2026-11-20T11:00:00Z", "2026-11-20T12:01:00Z"));
+    let bucket = hour.bucket(at("2026-11-20T11:00:30Z"));
+    assert_eq!(hour.ages_out(bucket), Some(at("2026-11-20T12:01:00Z")));
+}

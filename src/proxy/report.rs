@@ -1,14 +1,16 @@
 //! Tells the signals of a finished request: translation only, nothing is decided here.
 
 use super::exchange::Books;
-use crate::budget::{BudgetState, Standing, Unit};
+use crate::base::clock::Timestamp;
+use crate::budget::{BudgetState, Standing, Unit, Watched};
 use crate::dialect::request::RequestFacts;
 use crate::signals::{Asked, BudgetVerdict, Finished, HttpFacts};
 use crate::telemetry::words::Rejection;
 
 /// Metrics, spans and the request's line.
 pub(super) fn report(books: &Books) {
-    let tightest = tightest(books);
+    let watched = books.watched();
+    let tightest = tightest(&watched, books.now());
     let verdict = tightest.as_ref().map(|standing| verdict(books, standing));
     let (server_address, server_port) = split_port(&books.head.host);
     let asked = asked(&books.facts);
@@ -45,9 +47,8 @@ pub(super) fn report(books: &Books) {
 }
 
 /// The budget with the smallest share left.
-fn tightest(books: &Books) -> Option<Standing> {
-    let standings = books.watched().standings(books.now());
-    standings.into_iter().min_by(|a, b| ratio(&a.state).total_cmp(&ratio(&b.state)))
+fn tightest(budgets: &Watched, now: Timestamp) -> Option<Standing<'_>> {
+    budgets.standings(now).min_by(|a, b| ratio(&a.state).total_cmp(&ratio(&b.state)))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a share, for a span attribute")]
@@ -55,15 +56,21 @@ fn ratio(state: &BudgetState) -> f64 {
     if state.limit.count <= 0 { 0.0 } else { state.left.count.max(0) as f64 / state.limit.count as f64 }
 }
 
-fn verdict<'a>(books: &Books, standing: &'a Standing) -> BudgetVerdict<'a> {
-    let Standing { id, scope_word, state, .. } = standing;
+fn verdict<'a>(books: &Books, standing: &'a Standing<'_>) -> BudgetVerdict<'a> {
+    let state = &standing.state;
     let decision = match (books.rejection, state.crossed) {
         (Some(Rejection::BudgetExceeded), _) => "deny",
         (_, Some(_)) => "warn",
         (_, None) => "allow",
     };
     let left = if state.left.unit == Unit::Usd { state.left.as_usd() } else { None };
-    BudgetVerdict { id, scope: scope_word, decision, remaining_ratio: ratio(state), left }
+    BudgetVerdict {
+        id: standing.id(),
+        scope: standing.scope_word(),
+        decision,
+        remaining_ratio: ratio(state),
+        left,
+    }
 }
 
 fn asked(facts: &RequestFacts) -> Asked {

@@ -16,7 +16,7 @@ use crate::base::clock::{Timestamp, micros};
 use crate::base::failpoint::Failpoint;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::budget::{Need, Standing, Watched};
+use crate::budget::{Need, Watched};
 use crate::dialect::meter::Reading;
 use crate::dialect::path::Operation;
 use crate::store::record::{Disconnect, Outcome};
@@ -302,12 +302,13 @@ fn note_reasoning(books: &Books, reading: &Reading) {
 /// What is left of the caller's budgets, and which warn thresholds it has passed.
 pub(super) fn standing_headers(budgets: &Watched, now: Timestamp, headers: &mut HeaderMap) {
     let mut least: Option<NanoUsd> = None;
-    for Standing { scope, state, .. } in budgets.standings(now) {
+    for standing in budgets.standings(now) {
+        let state = &standing.state;
         if let Some(left) = state.left.as_usd() {
             least = Some(least.map_or(left, |other| other.min(left)));
         }
         if let Some(percent) = state.crossed {
-            let warning = format!("{scope}: {percent}% of {}", state.limit);
+            let warning = format!("{}: {percent}% of {}", standing.scope(), state.limit);
             headers::set(headers, "x-tollgate-budget-warning", &warning);
         }
     }
