@@ -107,7 +107,9 @@ impl Leader {
 
 impl Drop for Leader {
     fn drop(&mut self) {
-        if self.flight.take().is_some() {
+        // those who wait hear of it when the sender goes, and must not find this flight again by then
+        let flight = self.flight.take();
+        if flight.is_some() {
             self.shelf.flights.end(&self.key);
         }
     }

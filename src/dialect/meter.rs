@@ -158,12 +158,6 @@ impl Meter {
         self.scribe.facts.reading.output_text.get(from..).unwrap_or_default()
     }
 
-    /// Whether hidden reasoning was reported.
-    #[must_use]
-    pub fn reasoning_seen(&self) -> bool {
-        self.scribe.facts.reading.usage.is_some_and(|usage| usage.reasoning_tokens > 0)
-    }
-
     /// Ends the answer, wherever it is, and says what was read.
     #[must_use]
     pub fn finish(mut self) -> Reading {

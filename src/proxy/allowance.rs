@@ -97,6 +97,11 @@ impl Allowance {
         }
     }
 
+    /// All that the upstream was told to write at most is held.
+    pub(super) const fn trust_cap(&mut self) {
+        (self.is_capped, self.unseen) = (true, 0);
+    }
+
     /// Takes over what is held now.
     pub(super) const fn hold(&mut self, held: u64) {
         self.held = held;

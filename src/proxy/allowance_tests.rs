@@ -69,3 +69,12 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_stream_that_has_come_to_hold_its_whole_cap_is_looked_at_like_a_capped_one() {
+    let mut allowance = Allowance::sliced(SLICE, 1);
+    assert!(!allowance.covers(3_000));
+    allowance.hold(2_500);
+    allowance.trust_cap();
+    assert!(allowance.counts_first() && allowance.covers(3_000));
+}

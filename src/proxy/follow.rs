@@ -34,7 +34,7 @@ pub(super) fn step(books: &mut Books, bytes: u64) -> Step {
     if allowance.counts_first() {
         return Step::Count;
     }
-    match raise(books, allowance.wanted(bytes)) {
+    match raise_ahead(books, bytes) {
         Ok(()) => Step::Pass,
         Err(_) if allowance.is_worth_counting(bytes) => Step::Count,
         Err(refusal) => squeeze(books, bytes, refusal),
@@ -54,10 +54,23 @@ pub(super) fn step_counted(books: &mut Books, count: Count, bytes: u64) -> Step 
         }
         return Step::Pass;
     }
-    match raise(books, allowance.wanted(bytes)) {
+    match raise_ahead(books, bytes) {
         Ok(()) => Step::Pass,
         Err(refusal) => squeeze(books, bytes, refusal),
     }
+}
+
+/// Holds a slice more than was shown, or all that the upstream was told to write at most: then it is the cap
+/// that is looked at from there.
+fn raise_ahead(books: &mut Books, bytes: u64) -> Result<(), Box<Refusal>> {
+    let Some(follow) = &books.follow else { return Ok(()) };
+    let (wanted, cap) = (follow.allowance.wanted(bytes), follow.needs.cap());
+    let reaches_cap = follow.allowance.held() < cap && cap <= wanted;
+    raise(books, if reaches_cap { cap } else { wanted })?;
+    if let Some(follow) = books.follow.as_mut().filter(|_| reaches_cap) {
+        follow.allowance.trust_cap();
+    }
+    Ok(())
 }
 
 fn allowance(books: &Books) -> Option<Allowance> {
@@ -68,7 +81,8 @@ fn allowance(books: &Books) -> Option<Allowance> {
 fn squeeze(books: &mut Books, bytes: u64, refusal: Box<Refusal>) -> Step {
     let Some(follow) = &books.follow else { return Step::Pass };
     let (least, most) = (follow.allowance.most(bytes), follow.allowance.wanted(bytes));
-    let room = follow.needs.most_output(least, most, |need| fits(&refusal, need, follow.held));
+    let fits = |output| fits(&refusal, follow.needs.with_output(output), follow.held);
+    let room = Needs::most_output(least, most, fits);
     match room.map(|output| raise(books, output)) {
         Some(Ok(())) => Step::Pass,
         Some(Err(refusal)) => Step::Cut(refusal),

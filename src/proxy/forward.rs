@@ -307,7 +307,7 @@ impl Ask {
         let is_framed = has_no_body || incoming.size_hint().exact().is_some();
         let headers = headers::to_client(&parts.headers, is_framed && unask.is_none());
         x.record.stream = is_stream;
-        if !is_stream {
+        if !is_stream && parts.status.is_success() {
             hold_whole(x).map_err(Refusal::Budget)?;
         }
         let Upstream { idle_timeout, draining, .. } = *self.upstream;

@@ -50,7 +50,7 @@ pub(super) async fn hold(
     (x.most_input, x.most_output) = (needs.input(), held.output);
     x.reservation = Some(held.reservation);
     if terms.is_held && request.facts.stream {
-        let allowance = if is_sliced {
+        let allowance = if is_sliced && held.output < needs.cap() {
             Allowance::sliced(held.output, needs.choices)
         } else {
             Allowance::capped(held.output)
@@ -86,7 +86,8 @@ fn hides_output(x: &Exchange, request: &ReadRequest) -> bool {
 /// As much of a slice as the refusing budget has left, if an answer can begin with it.
 fn smaller_slice(x: &Exchange, needs: &Needs, slice: u64, refusal: &budget::Refusal) -> Option<Hold> {
     let least = LEAST_SLICE.saturating_mul(needs.choices).min(slice);
-    let output = needs.most_output(least, slice, |need| fits(refusal, need, Need::default()))?;
+    let fits = |output| fits(refusal, needs.within_caps(output), Need::default());
+    let output = Needs::most_output(least, slice, fits)?;
     reserved(x, needs.within_caps(output), output).ok()
 }
 
@@ -108,7 +109,8 @@ fn clamped(
     let least = least.saturating_mul(needs.choices);
     let mut refusal = refusal.clone();
     for _ in 0..CLAMP_AT_MOST {
-        let room = needs.most_output(least, needs.cap(), |need| fits(&refusal, need, Need::default()))?;
+        let fits = |output| fits(&refusal, needs.within_caps(output), Need::default());
+        let room = Needs::most_output(least, needs.cap(), fits)?;
         let cap = room / needs.choices;
         let output = cap * needs.choices;
         match reserved(x, needs.within_caps(output), output) {

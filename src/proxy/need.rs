@@ -106,9 +106,8 @@ impl Needs {
         most
     }
 
-    /// The most output from `least` to `most` whose need `fits`; a need grows with its output.
-    pub(super) fn most_output(&self, least: u64, most: u64, fits: impl Fn(Need) -> bool) -> Option<u64> {
-        let fits = |output| fits(self.within_caps(output));
+    /// The most output from `least` to `most` that `fits`: what is needed grows with the output.
+    pub(super) fn most_output(least: u64, most: u64, fits: impl Fn(u64) -> bool) -> Option<u64> {
         if least > most || !fits(least) {
             return None;
         }

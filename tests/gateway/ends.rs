@@ -157,3 +157,17 @@ fn an_upstream_that_reports_nonsense_does_not_empty_a_budget() {
         }
     }
 }
+
+#[test]
+fn when_the_one_that_asks_for_all_fails_one_of_the_others_asks() {
+    let model = "gpt@delay=300ms+status=500:1";
+    let team = Team::new("search").with(BUDGET).with("cache: { ttl: 1m }");
+    let house = setup().price(model, RATES).team(team).start();
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let client = || house.ask(&chat(model, false)).status();
+        let clients: Vec<_> = (0..8).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 7, "{statuses:?}");
+    assert_eq!(house.served().len(), 2, "one that failed, and one for all the others");
+}
