@@ -8,6 +8,7 @@ use crate::base::money::PicoUsd;
 use crate::pricing::catalogue::Catalogue;
 use crate::pricing::file::Day;
 use crate::pricing::rates::Tariff;
+use crate::pricing::section::PriceSection;
 
 fn now() -> Timestamp {
     Day::parse("2026-11-20").unwrap().0
@@ -110,6 +111,55 @@ fn parts_larger_than_their_total_are_cut_down_and_flagged() {
     assert_eq!((bill.priced, bill.clamped), (NanoUsd::new(1_250_000), true));
     let honest = cost(&shipped("gpt-4o"), &tokens(1_000, 0), &Terms::default());
     assert!(!honest.clamped);
+}
+
+#[test]
+fn only_parts_that_cannot_be_are_flagged() {
+    let price = plain();
+    let is_cut = |usage: Usage| cost(&price, &usage, &Terms::default()).clamped;
+    let audio =
+        |audio, image| Usage { input_audio_tokens: audio, input_image_tokens: image, ..tokens(10, 10) };
+    assert_eq!([is_cut(audio(4, 5)), is_cut(audio(5, 5)), is_cut(audio(5, 6))], [false, false, true]);
+    let made =
+        |audio, image| Usage { output_audio_tokens: audio, output_image_tokens: image, ..tokens(10, 10) };
+    assert_eq!([is_cut(made(4, 5)), is_cut(made(5, 5)), is_cut(made(5, 6))], [false, false, true]);
+    let thought = |reasoning| Usage { reasoning_tokens: reasoning, ..tokens(10, 10) };
+    assert_eq!([is_cut(thought(9)), is_cut(thought(10)), is_cut(thought(11))], [false, false, true]);
+    // cached audio is cached and audio
+    assert!(!is_cut(Usage { cached_input_tokens: 10, ..audio(10, 0) }));
+}
+
+#[test]
+fn a_ceiling_needs_a_rate_of_something_that_carries_the_answer() {
+    let only = |unit: Unit| Price::flat("only", rates(&[(unit, 1_000_000)]));
+    assert_eq!(ceiling_at(&only(Unit::Input), Tier::Standard, 3, 7), Some(NanoUsd::new(3_000)));
+    assert_eq!(ceiling_at(&only(Unit::Output), Tier::Standard, 3, 7), Some(NanoUsd::new(7_000)));
+    let most = |seconds, searches| Usage { seconds, web_searches: searches, ..tokens(3, 7) };
+    let second = only(Unit::Second);
+    assert_eq!(ceiling_of(&second, Tier::Standard, &most(0, 0)), None, "nothing of it is bounded by seconds");
+    assert_eq!(ceiling_of(&second, Tier::Standard, &most(2, 0)), Some(NanoUsd::new(2_000)));
+    assert_eq!(
+        ceiling_of(&only(Unit::WebSearch), Tier::Standard, &most(0, 2)),
+        None,
+        "a search is no answer"
+    );
+    let both = Price::flat("both", rates(&[(Unit::Input, 1_000_000), (Unit::WebSearch, 5_000_000)]));
+    assert_eq!(ceiling_of(&both, Tier::Standard, &most(0, 2)), Some(NanoUsd::new(13_000)));
+}
+
+#[test]
+fn a_price_of_the_config_is_what_it_says() {
+    use crate::pricing::price::{Match, from_section};
+    let section: PriceSection =
+        serde_json::from_str(r#"{"input":"1","output":"2","cached_input":"0.5","max_output_tokens":900}"#)
+            .unwrap();
+    let price = from_section("mine", &section);
+    assert_eq!((price.max_output_tokens, price.matched), (Some(900), Match::Override));
+    assert_eq!(nanos(&price, &Usage { cached_input_tokens: 2, ..tokens(4, 1) }), Some(5_000));
+    let words = [Match::Override, Match::Name, Match::Alias, Match::Snapshot].map(Match::as_str);
+    let said =
+        ["the config's own price", "its name", "another name of the entry", "a snapshot of the entry's name"];
+    assert_eq!(words, said);
 }
 
 #[test]

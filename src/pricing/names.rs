@@ -68,7 +68,16 @@ mod tests {
 
     #[test]
     fn a_name_that_only_looks_alike_is_never_tried() {
-        for name in ["gpt-4o-mini", "gpt-4-0613", "mistral-large-2407", "claude-opus-5-5", "", "-latest"] {
+        for name in [
+            "gpt-4o-2024@08-06",
+            "gpt-4o.2024-08-06",
+            "gpt-4o-mini",
+            "gpt-4-0613",
+            "mistral-large-2407",
+            "claude-opus-5-5",
+            "",
+            "-latest",
+        ] {
             assert_eq!(all(name), [name]);
         }
     }
