@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::base::chance::Chance;
 use crate::torture::TortureFault;
 use crate::torture::ask::{Ask, Operation};
-use crate::torture::crowd::Crowd;
 use crate::torture::judge::case::{Case, Rules};
 use crate::torture::netfault::{After, End, Netfault, Way, Weather, Welcome};
 use crate::torture::own::Wants;
@@ -32,71 +31,105 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
     let chance = Chance::seeded(stand.chance.next_u64());
     let near = Netfault::start(stand.gateway.door().address, Chance::seeded(chance.next_u64()))?;
     let probe = stand.probe();
-    let (mut cases, mut part) = (Vec::new(), 0);
+    let mut talk = Talk { near, chance, cases: Vec::new(), part: 0 };
     let mut longest = Duration::ZERO;
-    for (place, phases) in [("upstream", at_the_upstream(&chance)), ("client", at_the_client(&chance))] {
-        for phase in phases {
+    for side in [Side::Upstream, Side::Client] {
+        for phase in side.phases() {
+            // nobody knows how long it may take for another gateway to give up
             if phase.hangs && !stand.gateway.is_ours() {
-                // nobody knows how long it may take for another gateway to give up
                 continue;
             }
-            let is_upstream = place == "upstream";
-            (stand.note)(&format!("  {place}: {}", phase.name));
-            let Some(far) = &stand.network else { return Ok(()) };
-            let proxy = if is_upstream { far } else { &near };
-            proxy.end_all();
-            proxy.set(phase.weather);
-            let crowd = stand.crowd(AT_ONCE).by_way_of(near.address);
-            cases.extend(ask(stand, &crowd, part, &chance).await);
-            part += 1;
-            let Some(far) = &stand.network else { return Ok(()) };
-            let proxy = if is_upstream { far } else { &near };
-            proxy.set(Weather::default());
-            proxy.end_all();
-            let mended = stand.clock.tick();
-            let mut is_back = false;
-            while !is_back && stand.clock.tick().since(mended) < BACK_WITHIN {
-                let crowd = stand.crowd(AT_ONCE).by_way_of(near.address);
-                let fine = ask(stand, &crowd, part, &chance).await;
-                part += 1;
-                is_back = fine.iter().all(Case::is_whole);
-                cases.extend(fine);
-            }
-            let took = stand.clock.tick().since(mended);
-            longest = longest.max(took);
-            stand.sheet.check(Invariant::I12, is_back, || {
-                format!("{place}, {}: no normal service within {BACK_WITHIN:?}", phase.name)
+            (stand.note)(&format!("  {side:?}: {}", phase.name));
+            let back = talk.through(stand, side, &phase).await;
+            longest = longest.max(back.unwrap_or(BACK_WITHIN));
+            stand.sheet.check(Invariant::I12, back.is_some(), || {
+                format!("{side:?}, {}: no normal service within {BACK_WITHIN:?}", phase.name)
             });
         }
     }
     stand.probed(probe);
     let rules = Rules { network: true, ..Rules::default() };
-    let judged = stand.judge(&cases, rules, begun, &mut |_, _, _| {}).await?;
-    stand.figure("requests", cases.len());
-    stand.figure("answered_whole", cases.iter().filter(|case| case.is_whole()).count());
+    let judged = stand.judge(&talk.cases, rules, begun, &mut |_, _, _| {}).await?;
+    stand.figure("requests", talk.cases.len());
+    stand.figure("answered_whole", talk.cases.iter().filter(|case| case.is_whole()).count());
     stand.count(&judged);
     stand.figure("longest_back_ms", u64::try_from(longest.as_millis()).unwrap_or(u64::MAX));
     Ok(())
 }
 
-async fn ask(stand: &Stand<'_>, crowd: &Crowd, part: u64, chance: &Chance) -> Vec<Case> {
-    let (marks, models) = (stand.marks(part), stand.gateway.models());
-    let plan = (0..A_FEW)
-        .map(|number| {
-            let one_of = |count: usize| usize::try_from(chance.below(count as u64)).unwrap_or(0);
-            Ask::chat(format!("{marks}-{number}"), &models[one_of(models.len())], 60)
-                .of(Operation::ALL[one_of(Operation::ALL.len())], chance.below(3) > 0)
-                .with(["", "out=40", "out=30+pace=2ms"][one_of(3)])
-                .into()
-        })
-        .collect();
-    crowd.ask_these(plan).await
+/// Which side of the gateway is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Upstream,
+    Client,
 }
 
-fn at_the_upstream(chance: &Chance) -> Vec<Phase> {
+/// The clients of this scenario, who come by way of a fault proxy of their own.
+struct Talk {
+    near: Netfault,
+    chance: Chance,
+    cases: Vec<Case>,
+    /// How many times a few asked.
+    part: u64,
+}
+
+impl Talk {
+    /// Asks in bad weather, mends it, and asks until all goes well again: how long that took.
+    async fn through(&mut self, stand: &Stand<'_>, side: Side, phase: &Phase) -> Option<Duration> {
+        self.forecast(stand, side, phase.weather);
+        self.a_few(stand).await;
+        self.forecast(stand, side, Weather::default());
+        let mended = stand.clock.tick();
+        while stand.clock.tick().since(mended) < BACK_WITHIN {
+            if self.a_few(stand).await {
+                return Some(stand.clock.tick().since(mended));
+            }
+        }
+        None
+    }
+
+    /// New weather for all, also for those who are connected.
+    fn forecast(&self, stand: &Stand<'_>, side: Side, weather: Weather) {
+        let far = stand.network.as_ref().expect("this scenario's stand has a proxy before its oracle");
+        let proxy = if side == Side::Upstream { far } else { &self.near };
+        proxy.set(weather);
+        proxy.end_all();
+    }
+
+    /// A few questions at once; yields whether all were answered whole.
+    async fn a_few(&mut self, stand: &Stand<'_>) -> bool {
+        let (marks, models) = (stand.marks(self.part), stand.gateway.models());
+        let one_of = |count: usize| usize::try_from(self.chance.below(count as u64)).unwrap_or(0);
+        let plan = (0..A_FEW)
+            .map(|number| {
+                Ask::chat(format!("{marks}-{number}"), &models[one_of(models.len())], 60)
+                    .of(Operation::ALL[one_of(Operation::ALL.len())], one_of(3) > 0)
+                    .with(["", "out=40", "out=30+pace=2ms"][one_of(3)])
+                    .into()
+            })
+            .collect();
+        let crowd = stand.crowd(AT_ONCE).by_way_of(self.near.address);
+        let cases = crowd.ask_these(plan).await;
+        let are_whole = cases.iter().all(Case::is_whole);
+        self.cases.extend(cases);
+        self.part += 1;
+        are_whole
+    }
+}
+
+impl Side {
+    fn phases(self) -> Vec<Phase> {
+        match self {
+            Self::Upstream => at_the_upstream(),
+            Self::Client => at_the_client(),
+        }
+    }
+}
+
+fn at_the_upstream() -> Vec<Phase> {
     let phase = |name, back| Phase { name, weather: Weather { back, ..Weather::default() }, hangs: false };
     let ends = |end| Way { end: Some((After::SomeBelow(2_500), end)), ..Way::default() };
-    let mut phases = slow(chance);
+    let mut phases = slow();
     phases.extend([
         phase("cut in the answer", ends(End::Cut)),
         phase("reset in the answer", ends(End::Reset)),
@@ -122,12 +155,12 @@ fn at_the_upstream(chance: &Chance) -> Vec<Phase> {
     phases
 }
 
-fn at_the_client(chance: &Chance) -> Vec<Phase> {
+fn at_the_client() -> Vec<Phase> {
     let ends = |most, end| Way { end: Some((After::SomeBelow(most), end)), ..Way::default() };
     let back = |back| Weather { back, ..Weather::default() };
     let there = |there| Weather { there, ..Weather::default() };
     let phase = |name, weather| Phase { name, weather, hangs: false };
-    let mut phases = slow(chance);
+    let mut phases = slow();
     phases.extend([
         phase("cut in the answer", back(ends(2_500, End::Cut))),
         phase("reset in the answer", back(ends(2_500, End::Reset))),
@@ -138,20 +171,20 @@ fn at_the_client(chance: &Chance) -> Vec<Phase> {
 }
 
 /// What takes its time and breaks nothing.
-fn slow(chance: &Chance) -> Vec<Phase> {
+fn slow() -> Vec<Phase> {
     let phase = |name, way| Phase {
         name,
         weather: Weather { there: way, back: way, ..Weather::default() },
         hangs: false,
     };
-    let late = Duration::from_millis(10 + chance.below(20));
     vec![
-        phase("late", Way { latency: late, jitter: late, ..Way::default() }),
+        phase("late", Way { latency: LATE, jitter: LATE, ..Way::default() }),
         phase("narrow", Way { bytes_per_second: Some(64 << 10), ..Way::default() }),
         phase("in small pieces", Way { slice: Some(7), ..Way::default() }),
     ]
 }
 
+const LATE: Duration = Duration::from_millis(20);
 const A_FEW: u64 = 24;
 const AT_ONCE: u64 = 12;
 const BACK_WITHIN: Duration = Duration::from_secs(5);
