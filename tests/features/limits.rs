@@ -262,12 +262,12 @@ fn places_are_free_again_after_every_kind_of_end() {
     let mock = mock();
     let gateway = Gateway::start(&format!(
         "upstreams:
-  mock: {{ base_url: \"http://{}/v1\", idle_timeout: 100ms, limits: {{ concurrent: {PLACES} }} }}
+  mock: {{ base_url: \"http://{}/v1\", idle_timeout: 1s, limits: {{ concurrent: {PLACES} }} }}
 teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}], limits: {{ concurrent: {PLACES}, tokens_per_minute: 9_000_000 }} }} }}
 limits: [{{ per: key, concurrent: {PLACES} }}]\n",
         mock.addr
     ));
-    for n in 0..120 {
+    for n in 0..64 {
         let ask = match n % 8 {
             0 => chat("gpt-4o"),
             1 => stream_chat("gpt-4o@out=20"),

@@ -73,10 +73,15 @@ fn on_a_full_disk_what_is_at_work_settles_and_nothing_new_is_begun() {
     assert!(reserve_blocks(&house) >= 1 << 20, "the reserve is really there");
     let mut filler = None;
     let answers = streams_around(&house, || {
-        filler = Some(fill(&house.data_dir()));
-        // the journal's last page may still take a few
         let next = || house.ask(&chat("gpt", false));
-        let first = (0..100).map(|_| next()).find(|answer| answer.status() != 200).unwrap();
+        // the journal's last page may still take a few, and a transaction that fails gives its pages back
+        let first = (0..100)
+            .map(|_| {
+                filler = Some(fill(&house.data_dir()));
+                next()
+            })
+            .find(|answer| answer.status() != 200)
+            .unwrap();
         let served = house.served().len();
         for refused in [first, next(), next()] {
             let code = refused.json()["error"]["code"].clone();

@@ -39,10 +39,10 @@ pub(crate) fn may_mount() -> bool {
     may
 }
 
-/// Fills the disk that `place` is on. Yields the file that does.
+/// Fills the disk that `place` is on, or fills it again. Yields the file that does.
 pub(crate) fn fill(place: &Path) -> PathBuf {
     let path = place.join("filler");
-    let mut filler = File::create(&path).unwrap();
+    let mut filler = File::options().create(true).append(true).open(&path).unwrap();
     for piece in [1 << 16, 1 << 12, 1 << 8, 1] {
         while filler.write_all(&vec![0; piece]).is_ok() {}
     }
