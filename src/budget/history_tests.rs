@@ -14,8 +14,10 @@ use crate::base::units::Span;
 /// FAULTS B11: the same decisions as the model, all or nothing over the levels, in 100,000 histories.
 #[test]
 fn any_history_agrees_with_the_plain_model() {
-    let admitted: u64 = (0..100_000).map(history).sum();
-    assert!((100_000..700_000).contains(&admitted), "{admitted}: it admits some and refuses some");
+    // fewer where the test itself is run hundreds of times: tests/mutants/run
+    let histories = option_env!("TOLLGATE_HISTORIES").map_or(100_000, |count| count.parse().unwrap());
+    let admitted: u64 = (0..histories).map(history).sum();
+    assert!((histories..7 * histories).contains(&admitted), "{admitted}: it admits some and refuses some");
 }
 
 /// One account of the model.
