@@ -176,6 +176,31 @@ fn near_its_limit_a_budget_that_clamps_shortens_the_answer() {
     }
 }
 
+#[test]
+fn an_answer_that_a_budget_shortened_is_nobody_elses() {
+    let house = Setup::default()
+        .price("gpt@out=60", RATES)
+        .team(
+            Team::new("search")
+                .with("budgets: [{ limit_usd: 0.0105, every: total, per: user, when_spent: clamp }]")
+                .with("cache: { ttl: 1h }"),
+        )
+        .start();
+    let of = |user: &str, words: &str| {
+        let body = json!({"model": "gpt@out=60", "max_tokens": 100, "messages": [{"role": "user", "content": words}]});
+        let ask = Ask::post("/v1/chat/completions", &body).team("search");
+        house.ask(&ask.header("x-tollgate-user", user))
+    };
+    assert_eq!(of("alice", "something else").status(), 200);
+    let shortened = of("alice", "hello");
+    assert_eq!(shortened.json()["choices"][0]["finish_reason"], "length", "{}", shortened.text());
+    let whole = of("bob", "hello");
+    assert_eq!(whole.head.get("x-tollgate-cache"), Some("miss"));
+    assert_eq!(whole.json()["choices"][0]["finish_reason"], "stop", "{}", whole.text());
+    let again = of("bob", "hello");
+    assert_eq!(again.head.get("x-tollgate-cache"), Some("hit"), "more than what bob has left");
+}
+
 // FAULTS L12
 #[test]
 fn attempts_that_were_lost_cost_the_input_that_an_upstream_may_have_read() {
