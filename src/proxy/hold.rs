@@ -12,6 +12,7 @@ use super::hidden::reasons_by_name;
 use super::lines::Tried;
 use super::need::Needs;
 use super::request::ReadRequest;
+use crate::base::money::NanoUsd;
 use crate::budget::{self, Need, Reservation, Terms};
 use crate::routing::router::Target;
 
@@ -55,6 +56,15 @@ pub(super) async fn hold(
         x.follow = Some(Box::new(Follow { allowance, needs: Arc::new(needs), held: held.need }));
     }
     Ok(())
+}
+
+/// Gives all back for a request of which no upstream was asked: no budget counts it.
+pub(super) fn withdraw(x: &mut Exchange) {
+    if x.reservation.take().is_some() {
+        x.record.admitted_at = 0;
+        (x.record.reserved, x.record.reserved_tokens) = (NanoUsd::ZERO, 0);
+        x.door.lines.money_came_back();
+    }
 }
 
 type Refused = Box<budget::Refusal>;

@@ -104,6 +104,23 @@ fn nobody_waits_for_a_number_of_requests_to_come_back() {
 }
 
 #[test]
+fn a_request_that_no_upstream_was_asked_for_is_counted_by_no_budget() {
+    let house = Setup::default()
+        .price("gpt@out=20", RATES)
+        .upstream("limits: { requests_per_minute: 1 }")
+        .team(Team::new("search").with("budgets: [{ limit_requests: 10, every: total }]"))
+        .start();
+    let ask = chat("gpt@out=20", "bob", Some(20));
+    assert_eq!(house.ask(&ask).status(), 200);
+    for _ in 0..3 {
+        let answer = house.ask(&ask);
+        assert_eq!(answer.status(), 429, "the upstream's limit: {}", answer.text());
+        assert_eq!(house.row(&answer).admitted_at, 0);
+    }
+    assert_eq!(house.budget("search")["spent"], 1);
+}
+
+#[test]
 fn the_tightest_of_several_budgets_is_used_to_its_end() {
     // 600 tokens for the key's holder, 500 for all of the team; input takes a few
     let house = house("{ limit_tokens: 600, every: day }, { limit_tokens: 500, every: total }");
