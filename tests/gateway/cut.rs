@@ -16,8 +16,15 @@ const RATES: Rates = Rates::flat(1_000_000, 100_000_000);
 const LONG: &str = "gpt-4o-x@out=5000+pace=1ms";
 
 fn house(budget: &str) -> House {
-    let models =
-        [LONG, "gpt@out=5000+gzip", "gpt@out=3000+ignore-cap", "gpt@out=60", "o3-mini@out=20", "gpt"];
+    let models = [
+        LONG,
+        "gpt@out=5000+gzip",
+        "gpt@out=5000+gzip+burst",
+        "gpt@out=3000+ignore-cap",
+        "gpt@out=60",
+        "o3-mini@out=20",
+        "gpt",
+    ];
     let setup = models.iter().fold(Setup::default(), |setup, model| setup.price(model, RATES));
     setup.team(Team::new("search").with(budget)).start()
 }
@@ -96,6 +103,18 @@ fn an_encoded_stream_is_cut_without_a_word() {
     let answer = never_over(&house, || house.ask(&ask));
     assert_eq!((answer.status(), answer.end), (200, BodyEnd::BrokenOff));
     assert!(!answer.text().contains("insufficient_quota"));
+    assert_eq!(house.row(&answer).outcome, Outcome::Cut);
+}
+
+#[test]
+fn an_encoded_stream_that_is_cut_at_once_says_nothing_in_plain_text() {
+    let model = "gpt@out=5000+gzip+burst";
+    let house = house("budgets: [{ limit_usd: 0.027, every: total, when_spent: cut }]");
+    let ask = asks(model)[0].clone().header("accept-encoding", "gzip");
+    let answer = house.ask(&ask.clone().team("search"));
+    assert_eq!((answer.status(), answer.end), (200, BodyEnd::BrokenOff));
+    let alone = Wire::open(house.mock.addr).ask(&ask.key("someone"));
+    assert!(alone.body.starts_with(&answer.body), "all that came is the upstream's: {}", answer.text());
     assert_eq!(house.row(&answer).outcome, Outcome::Cut);
 }
 
