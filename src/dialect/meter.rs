@@ -145,6 +145,20 @@ impl Meter {
         self.scribe.facts.reading.ended
     }
 
+    /// Whether a finish reason was read and the dialect's own end was not: what is left is the count. Never for
+    /// a body.
+    #[must_use]
+    pub const fn is_finishing(&self) -> bool {
+        let reading = &self.scribe.facts.reading;
+        self.is_stream() && !reading.finish_reasons.is_empty() && !reading.ended
+    }
+
+    /// Whether the answer comes in a content encoding.
+    #[must_use]
+    pub const fn is_encoded(&self) -> bool {
+        !self.decoder.is_identity()
+    }
+
     /// Bytes of visible output so far. A body shows its output only at its end.
     #[must_use]
     pub const fn output_so_far(&self) -> u64 {

@@ -27,7 +27,7 @@ pub struct Drains {
 /// gone. A thousand is more than ever leave at once but in an attack.
 const MOST_DRAINS: usize = 1_000;
 /// Long enough for the rest of most answers; who leaves early should not hold money for longer.
-const DRAIN_AT_MOST: Duration = Duration::from_secs(60);
+pub(super) const DRAIN_AT_MOST: Duration = Duration::from_secs(60);
 
 /// A place among the requests that go on.
 pub(super) struct DrainPlace<'a> {
@@ -63,7 +63,8 @@ impl DrainPlace<'_> {
         self.go_on_for(DRAIN_AT_MOST, rest);
     }
 
-    fn go_on_for(self, limit: Duration, rest: impl Future<Output = ()> + Send + 'static) {
+    /// The same with a time of its own.
+    pub(super) fn go_on_for(self, limit: Duration, rest: impl Future<Output = ()> + Send + 'static) {
         let permit = self.permit;
         let bounded = async move {
             let _ = timeout(limit, rest).await;

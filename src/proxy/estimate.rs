@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exchange::Books;
+use super::hidden::reasons_by_name;
 use super::need::measured_as_usual;
 use super::settle::{close_books, may_cost};
 use crate::base::usage::{Usage, UsageSource};
@@ -11,6 +12,7 @@ use crate::dialect::meter::Reading;
 use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::Operation;
 use crate::tokens::{Tokenizer, rough};
+use crate::upstream::endpoint::Upstream;
 
 /// Counts on the pool; if the pool is full, roughly and at once (bytes over four), never on this worker.
 pub(super) fn count_later(books: Box<Books>, reading: Reading) {
@@ -54,12 +56,27 @@ fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) 
         // only attempts that were lost may have been worked on: on their input
         output = 0;
     }
+    if reading.usage.is_none() && may_cost(&books) && may_hide_output(&books) {
+        // invisible tokens are counted by nobody but the upstream, which did not tell
+        output = output.max(books.most_output);
+    }
     let mut usage = estimate(&books, &reading, input, output);
     if reading.usage.is_none() && may_cost(&books) {
         usage = usage.plus(&measured_as_usual(&books));
     }
     let source = if reading.usage.is_some() { UsageSource::Partial } else { UsageSource::Estimated };
     close_books(books, usage, source, &reading);
+}
+
+/// Whether a budget holds the output of a model that may have written more than it has shown.
+fn may_hide_output(books: &Books) -> bool {
+    let is_held = books.reservation.as_ref().is_some_and(|held| !held.is_empty());
+    let Some(last) = books.attempts.last().filter(|_| is_held) else { return false };
+    let is_known =
+        |upstream: &Arc<Upstream>| upstream.name == last.upstream && upstream.reasons(&last.model_sent);
+    books.facts.asks_hidden
+        || reasons_by_name(&last.model_sent)
+        || books.policy.upstreams.iter().any(is_known)
 }
 
 /// Bytes of an answer in text whose text could not be told from the rest: cut JSON, an unknown encoding.

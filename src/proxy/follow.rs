@@ -1,7 +1,9 @@
 //! A stream whose output is paid for as it passes: what it holds, what it asks for next, and when it is cut.
 
+use std::sync::Arc;
+
 use super::allowance::Allowance;
-use super::budgets::fits;
+use super::budgets::{fits, shrink};
 use super::exchange::Books;
 use super::need::Needs;
 use crate::budget::{Need, Refusal};
@@ -11,7 +13,7 @@ use crate::tokens::Count;
 #[derive(Debug)]
 pub(super) struct Follow {
     pub(super) allowance: Allowance,
-    pub(super) needs: Needs,
+    pub(super) needs: Arc<Needs>,
     pub(super) held: Need,
 }
 
@@ -80,13 +82,12 @@ fn allowance(books: &Books) -> Option<Allowance> {
 /// Asks for what is left, down to what was shown already.
 fn squeeze(books: &mut Books, bytes: u64, refusal: Box<Refusal>) -> Step {
     let Some(follow) = &books.follow else { return Step::Pass };
-    let (least, most) = (follow.allowance.most(bytes), follow.allowance.wanted(bytes));
-    let fits = |output| fits(&refusal, follow.needs.with_output(output), follow.held);
-    let room = Needs::most_output(least, most, fits);
-    match room.map(|output| raise(books, output)) {
-        Some(Ok(())) => Step::Pass,
-        Some(Err(refusal)) => Step::Cut(refusal),
-        None => Step::Cut(refusal),
+    let range = follow.allowance.most(bytes)..=follow.allowance.wanted(bytes);
+    let (needs, held) = (Arc::clone(&follow.needs), follow.held);
+    let fits = |refusal: &Refusal, output| fits(refusal, needs.with_output(output), held);
+    match shrink(range, refusal, fits, |output| raise(books, output)) {
+        Ok(()) => Step::Pass,
+        Err(refusal) => Step::Cut(refusal),
     }
 }
 
@@ -114,7 +115,8 @@ fn give_back(books: &mut Books, output: u64) {
     if follow.allowance.held() <= output {
         return;
     }
-    let need = follow.needs.with_output(output);
+    // targets have caps of their own, which so much output may be beyond: nothing is raised here
+    let need = follow.needs.with_output(output).min(follow.held);
     if let Some(reservation) = &mut books.reservation {
         reservation.lower_to(need);
     }

@@ -1,8 +1,10 @@
 //! How much of what a request may need is held in its budgets before it is sent: all of it, a slice, or as
 //! much as there is.
 
+use std::sync::Arc;
+
 use super::allowance::{Allowance, SLICE};
-use super::budgets::{clamps, fits, may_fit_later, reserve};
+use super::budgets::{clamps, fits, may_fit_later, reserve, shrink};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::follow::Follow;
@@ -10,6 +12,7 @@ use super::hidden::reasons_by_name;
 use super::lines::Tried;
 use super::need::Needs;
 use super::request::ReadRequest;
+use crate::base::money::NanoUsd;
 use crate::budget::{self, Need, Reservation, Terms};
 use crate::routing::router::Target;
 
@@ -30,20 +33,15 @@ pub(super) async fn hold(
 ) -> Result<(), Refusal> {
     let is_sliced = is_sliced(x, request, terms);
     let output = if is_sliced { SLICE.saturating_mul(needs.choices).min(needs.cap()) } else { needs.cap() };
-    let held = match reserved(x, needs.within_caps(output), output) {
+    let way = Way::of(request, &needs, is_sliced, output);
+    let held = match way.hold(x, &needs) {
         Ok(held) => held,
-        Err(refusal) => {
-            let smaller = if is_sliced {
-                smaller_slice(x, &needs, output, &refusal)
-            } else {
-                clamped(x, request, &mut needs, &refusal)
-            };
-            match smaller {
-                Some(held) => held,
-                None => wait(x, &needs, output, refusal).await.map_err(Refusal::Budget)?,
-            }
-        }
+        Err(refusal) => wait(x, &needs, &way, refusal).await.map_err(Refusal::Budget)?,
     };
+    if !is_sliced && held.output < output {
+        needs.lower_caps(held.output);
+        request.cap_to = Some(held.output / needs.choices);
+    }
     // with a budget or without: it is what a request whose end nobody sees is charged, for budgets to come
     x.record.admitted_at = held.reservation.charged_at().as_nanos();
     (x.record.reserved, x.record.reserved_tokens) = (held.need.cost, held.need.tokens);
@@ -55,15 +53,87 @@ pub(super) async fn hold(
         } else {
             Allowance::capped(held.output)
         };
-        x.follow = Some(Box::new(Follow { allowance, needs, held: held.need }));
+        x.follow = Some(Box::new(Follow { allowance, needs: Arc::new(needs), held: held.need }));
     }
     Ok(())
 }
 
+/// Gives all back for a request of which no upstream was asked: no budget counts it.
+pub(super) fn withdraw(x: &mut Exchange) {
+    if x.reservation.take().is_some() {
+        x.record.admitted_at = 0;
+        (x.record.reserved, x.record.reserved_tokens) = (NanoUsd::ZERO, 0);
+        x.door.lines.money_came_back();
+    }
+}
+
 type Refused = Box<budget::Refusal>;
 
-fn reserved(x: &Exchange, need: Need, output: u64) -> Result<Hold, Refused> {
-    reserve(x, need).map(|reservation| Hold { reservation, need, output })
+/// How much output is asked for, and what becomes of a request that there is less room for.
+struct Way {
+    most: u64,
+    least: u64,
+    shorter: Shorter,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shorter {
+    /// It needs all.
+    Never,
+    /// It begins with as much of a slice as there is room for.
+    Slice,
+    /// Its cap is lowered to what a budget has left that clamps, a whole number for each choice.
+    Cap,
+}
+
+/// An answer that would be cut sooner is not worth its beginning.
+const LEAST_SLICE: u64 = 256;
+/// Fewer tokens are no answer.
+const LEAST_CLAMPED: u64 = 16;
+
+impl Way {
+    fn of(request: &ReadRequest, needs: &Needs, is_sliced: bool, most: u64) -> Self {
+        let (least, shorter) = if is_sliced {
+            (LEAST_SLICE, Shorter::Slice)
+        } else if request.may_lower_cap() {
+            // thinking must stay below the cap, or the upstream refuses the request
+            let thinking = request.facts.thinking_budget.map_or(0, |tokens| tokens.saturating_add(1));
+            (LEAST_CLAMPED.max(thinking), Shorter::Cap)
+        } else {
+            (most, Shorter::Never)
+        };
+        Self { most, least: least.saturating_mul(needs.choices).min(most), shorter }
+    }
+
+    /// Holds all of it, or what there is room for.
+    fn hold(&self, x: &Exchange, needs: &Needs) -> Result<Hold, Refused> {
+        let reserved = |output: u64| {
+            let need = needs.within_caps(output);
+            reserve(x, need).map(|reservation| Hold { reservation, need, output })
+        };
+        let fits = |refusal: &budget::Refusal, output| {
+            self.gives_way_to(refusal) && fits(refusal, needs.within_caps(output), Need::default())
+        };
+        let unit = if self.shorter == Shorter::Cap { needs.choices } else { 1 };
+        reserved(self.most).or_else(|refusal| {
+            shrink(self.least..=self.most, refusal, fits, |most| reserved(most / unit * unit))
+        })
+    }
+
+    /// Whether there would be room for it if nobody else held anything.
+    fn may_fit_later(&self, needs: &Needs, refusal: &budget::Refusal) -> bool {
+        let least = if self.gives_way_to(refusal) { self.least } else { self.most };
+        may_fit_later(refusal, needs.within_caps(least))
+    }
+
+    /// Whether less would do for the budget that refuses.
+    fn gives_way_to(&self, refusal: &budget::Refusal) -> bool {
+        match self.shorter {
+            Shorter::Never => false,
+            Shorter::Slice => true,
+            Shorter::Cap => clamps(refusal),
+        }
+    }
 }
 
 /// Whether the output is held slice by slice: it can be followed, and nobody said how long it may be, or a
@@ -83,66 +153,18 @@ fn hides_output(x: &Exchange, request: &ReadRequest) -> bool {
     request.facts.asks_hidden || request.targets.iter().any(hides)
 }
 
-/// As much of a slice as the refusing budget has left, if an answer can begin with it.
-fn smaller_slice(x: &Exchange, needs: &Needs, slice: u64, refusal: &budget::Refusal) -> Option<Hold> {
-    let least = LEAST_SLICE.saturating_mul(needs.choices).min(slice);
-    let fits = |output| fits(refusal, needs.within_caps(output), Need::default());
-    let output = Needs::most_output(least, slice, fits)?;
-    reserved(x, needs.within_caps(output), output).ok()
-}
-
-/// An answer that would be cut sooner is not worth its beginning.
-const LEAST_SLICE: u64 = 256;
-
-/// Lowers the request's output cap to what the refusing budget has left, if it clamps.
-fn clamped(
-    x: &Exchange,
-    request: &mut ReadRequest,
-    needs: &mut Needs,
-    refusal: &budget::Refusal,
-) -> Option<Hold> {
-    if !clamps(refusal) || !request.may_lower_cap() {
-        return None;
-    }
-    // thinking must stay below the cap, or the upstream refuses the request
-    let least = LEAST_CLAMPED.max(request.facts.thinking_budget.map_or(0, |tokens| tokens + 1));
-    let least = least.saturating_mul(needs.choices);
-    let mut refusal = refusal.clone();
-    for _ in 0..CLAMP_AT_MOST {
-        let fits = |output| fits(&refusal, needs.within_caps(output), Need::default());
-        let room = Needs::most_output(least, needs.cap(), fits)?;
-        let cap = room / needs.choices;
-        let output = cap * needs.choices;
-        match reserved(x, needs.within_caps(output), output) {
-            Ok(held) => {
-                needs.lower_caps(output);
-                request.cap_to = Some(cap);
-                return Some(held);
-            }
-            Err(newer) => refusal = *newer,
-        }
-    }
-    None
-}
-
-/// Tries to fit into what is left, which others take at the same time, or which another budget has less of.
-const CLAMP_AT_MOST: usize = 4;
-
-/// Fewer tokens are no answer.
-const LEAST_CLAMPED: u64 = 16;
-
 /// Waits for what others hold and may give back.
-async fn wait(x: &Exchange, needs: &Needs, output: u64, refusal: Refused) -> Result<Hold, Refused> {
+async fn wait(x: &Exchange, needs: &Needs, way: &Way, refusal: Refused) -> Result<Hold, Refused> {
     let patience = x.policy.bounds.budget_wait;
-    if patience.is_zero() || !may_fit_later(&refusal) {
+    if patience.is_zero() || !way.may_fit_later(needs, &refusal) {
         return Err(refusal);
     }
-    let need = needs.within_caps(output);
-    let again = || match reserved(x, need, output) {
+    let again = || match way.hold(x, needs) {
         Ok(held) => Tried::Done(held),
-        Err(refusal) if may_fit_later(&refusal) => Tried::NotYet(refusal),
+        Err(refusal) if way.may_fit_later(needs, &refusal) => Tried::NotYet(refusal),
         Err(refusal) => Tried::Never(refusal),
     };
-    let budget = refusal.budget.clone();
-    x.door.lines.wait(&budget, patience, refusal, again).await
+    // one line for each account: nobody waits behind those who wait for other money
+    let account = format!("{} {}", refusal.budget, refusal.scope);
+    x.door.lines.wait(&account, patience, refusal, again).await
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// A line before each budget that is wholly held; there are none at most times.
+/// A line before each account that is wholly held; there are none at most times.
 #[derive(Debug, Default)]
 pub struct Lines {
     waiting: AtomicU32,
@@ -37,16 +37,17 @@ pub(super) enum Tried<T, E> {
 
 impl Lines {
     /// Tries again as soon as it is this request's turn, and then whenever money comes back, until it is
-    /// done, waiting cannot help any more, or `patience` is over. Answers `refused` if the line is too long.
+    /// done, waiting cannot help any more, or `patience` is over. Then it tries a last time, wherever it
+    /// stands: a window may have begun, or what is left is too little for those before it. Answers `refused`
+    /// if the line is too long.
     pub(super) async fn wait<T, E>(
         &self,
-        budget: &str,
+        account: &str,
         patience: Duration,
         refused: E,
         mut again: impl FnMut() -> Tried<T, E>,
     ) -> Result<T, E> {
-        let Some(place) = self.join(budget) else { return Err(refused) };
-        let mut last = refused;
+        let Some(place) = self.join(account) else { return Err(refused) };
         let in_line = async {
             let _first = place.line.first.lock().await;
             loop {
@@ -56,12 +57,15 @@ impl Lines {
                 match again() {
                     Tried::Done(done) => return Ok(done),
                     Tried::Never(refused) => return Err(refused),
-                    Tried::NotYet(refused) => last = refused,
+                    Tried::NotYet(_) => freed.await,
                 }
-                freed.await;
             }
         };
-        timeout(patience, in_line).await.unwrap_or(Err(last))
+        let waited = timeout(patience, in_line).await;
+        waited.unwrap_or_else(|_| match again() {
+            Tried::Done(done) => Ok(done),
+            Tried::NotYet(refused) | Tried::Never(refused) => Err(refused),
+        })
     }
 
     /// Money came back to some budget: whoever is first in a line tries again.
@@ -73,13 +77,13 @@ impl Lines {
         }
     }
 
-    fn join(&self, budget: &str) -> Option<Place<'_>> {
+    fn join(&self, account: &str) -> Option<Place<'_>> {
         if self.waiting.fetch_add(1, Ordering::SeqCst) >= MOST_WAITING {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
-        let line = Arc::clone(self.locked().entry(budget.to_owned()).or_default());
-        Some(Place { lines: self, budget: budget.to_owned(), line })
+        let line = Arc::clone(self.locked().entry(account.to_owned()).or_default());
+        Some(Place { lines: self, account: account.to_owned(), line })
     }
 
     fn locked(&self) -> MutexGuard<'_, HashMap<String, Arc<Line>>> {
@@ -90,7 +94,7 @@ impl Lines {
 /// A place in a line, given up when it goes.
 struct Place<'a> {
     lines: &'a Lines,
-    budget: String,
+    account: String,
     line: Arc<Line>,
 }
 
@@ -99,7 +103,7 @@ impl Drop for Place<'_> {
         let mut lines = self.lines.locked();
         // the map's own and this one
         if Arc::strong_count(&self.line) <= 2 {
-            lines.remove(&self.budget);
+            lines.remove(&self.account);
         }
         drop(lines);
         self.lines.waiting.fetch_sub(1, Ordering::SeqCst);
@@ -152,6 +156,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn who_stands_behind_somebody_who_needs_more_is_served_when_patience_is_over() {
+        let (lines, money) = (Lines::default(), Cell::new(0));
+        let first = lines.wait("team:a", PATIENCE, "too little", || at_most(&money, 5));
+        let second = lines.wait("team:a", Duration::ZERO, "too little", || at_most(&money, 1));
+        let payer = async {
+            money.set(2);
+            lines.money_came_back();
+        };
+        let both = async { tokio::join!(payer, second).1 };
+        tokio::select! {
+            biased;
+            got = first => panic!("there never were 5: {got:?}"),
+            got = both => assert_eq!(got, Ok(1)),
+        }
+    }
+
+    #[tokio::test]
     async fn nobody_waits_for_what_cannot_come() {
         let lines = Lines::default();
         let got = lines.wait("team:a", PATIENCE, "first", || Tried::<(), _>::Never("spent")).await;
@@ -159,7 +180,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_before_one_budget_holds_nobody_up_before_another() {
+    async fn a_line_before_one_account_holds_nobody_up_before_another() {
         let lines = Lines::default();
         let stuck = lines.wait("team:a", Duration::ZERO, "", || Tried::<(), _>::NotYet(""));
         let other = lines.wait("team:b", PATIENCE, "", || Tried::<_, &str>::Done(1));

@@ -54,8 +54,11 @@ pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Op
         }
         Lookup::Lead(leader) => {
             x.record.cache = CacheResult::Miss;
-            let filling = Filling::up_to(x.door.cache.max_answer());
-            x.fill = Some(Fill::new(leader, filling, ttl, x.now()));
+            // what a budget shortened is no answer to anybody else: who waits for it asks, too
+            if request.cap_to.is_none() {
+                let filling = Filling::up_to(x.door.cache.max_answer());
+                x.fill = Some(Fill::new(leader, filling, ttl, x.now()));
+            }
             None
         }
     };

@@ -16,8 +16,15 @@ const RATES: Rates = Rates::flat(1_000_000, 100_000_000);
 const LONG: &str = "gpt-4o-x@out=5000+pace=1ms";
 
 fn house(budget: &str) -> House {
-    let models =
-        [LONG, "gpt@out=5000+gzip", "gpt@out=3000+ignore-cap", "gpt@out=60", "o3-mini@out=20", "gpt"];
+    let models = [
+        LONG,
+        "gpt@out=5000+gzip",
+        "gpt@out=5000+gzip+burst",
+        "gpt@out=3000+ignore-cap",
+        "gpt@out=60",
+        "o3-mini@out=20",
+        "gpt",
+    ];
     let setup = models.iter().fold(Setup::default(), |setup, model| setup.price(model, RATES));
     setup.team(Team::new("search").with(budget)).start()
 }
@@ -100,6 +107,18 @@ fn an_encoded_stream_is_cut_without_a_word() {
 }
 
 #[test]
+fn an_encoded_stream_that_is_cut_at_once_says_nothing_in_plain_text() {
+    let model = "gpt@out=5000+gzip+burst";
+    let house = house("budgets: [{ limit_usd: 0.027, every: total, when_spent: cut }]");
+    let ask = asks(model)[0].clone().header("accept-encoding", "gzip");
+    let answer = house.ask(&ask.clone().team("search"));
+    assert_eq!((answer.status(), answer.end), (200, BodyEnd::BrokenOff));
+    let alone = Wire::open(house.mock.addr).ask(&ask.key("someone"));
+    assert!(alone.body.starts_with(&answer.body), "all that came is the upstream's: {}", answer.text());
+    assert_eq!(house.row(&answer).outcome, Outcome::Cut);
+}
+
+#[test]
 fn a_stream_that_nobody_capped_holds_a_slice_and_not_a_whole_answer() {
     let house = house("budgets: [{ limit_usd: 10, every: total }]");
     let mut wire = house.connect();
@@ -174,6 +193,31 @@ fn near_its_limit_a_budget_that_clamps_shortens_the_answer() {
             assert!(answer.text().contains("length") || answer.text().contains("max_"), "{}", answer.text());
         }
     }
+}
+
+#[test]
+fn an_answer_that_a_budget_shortened_is_nobody_elses() {
+    let house = Setup::default()
+        .price("gpt@out=60", RATES)
+        .team(
+            Team::new("search")
+                .with("budgets: [{ limit_usd: 0.0105, every: total, per: user, when_spent: clamp }]")
+                .with("cache: { ttl: 1h }"),
+        )
+        .start();
+    let of = |user: &str, words: &str| {
+        let body = json!({"model": "gpt@out=60", "max_tokens": 100, "messages": [{"role": "user", "content": words}]});
+        let ask = Ask::post("/v1/chat/completions", &body).team("search");
+        house.ask(&ask.header("x-tollgate-user", user))
+    };
+    assert_eq!(of("alice", "something else").status(), 200);
+    let shortened = of("alice", "hello");
+    assert_eq!(shortened.json()["choices"][0]["finish_reason"], "length", "{}", shortened.text());
+    let whole = of("bob", "hello");
+    assert_eq!(whole.head.get("x-tollgate-cache"), Some("miss"));
+    assert_eq!(whole.json()["choices"][0]["finish_reason"], "stop", "{}", whole.text());
+    let again = of("bob", "hello");
+    assert_eq!(again.head.get("x-tollgate-cache"), Some("hit"), "more than what bob has left");
 }
 
 // FAULTS L12

@@ -18,10 +18,12 @@ const BUDGET: &str = "budgets: [{ limit_usd: 1, every: total }]";
 const STREAM: &str = "gpt@out=300+pace=1ms";
 /// A stream that would take minutes.
 const ENDLESS: &str = "gpt@out=5000+pace=20ms";
+/// The same of a model that writes more than it shows.
+const UNSEEN: &str = "o3-mini@out=5000+pace=20ms";
 
 fn house(upstream: &[&str]) -> House {
     let setup = upstream.iter().fold(Setup::default(), |setup, line| setup.upstream(line));
-    let models = [STREAM, ENDLESS, "gpt@out=40+delay=150ms"];
+    let models = [STREAM, ENDLESS, UNSEEN, "gpt@out=40+delay=150ms"];
     let setup = models.iter().fold(setup, |setup, model| setup.price(model, RATES));
     setup.team(Team::new("search").with(BUDGET)).start()
 }
@@ -65,6 +67,15 @@ fn a_client_that_leaves_takes_the_upstream_with_it() {
         (row.outcome, row.disconnect, row.usage_source),
         (Outcome::Cancelled, Disconnect::Cancelled, UsageSource::Estimated)
     );
+    assert!(row.cost.unwrap() <= row.reserved, "{row:?}");
+}
+
+#[test]
+fn who_leaves_a_model_that_thinks_unseen_pays_what_was_held() {
+    let house = house(&[]);
+    let row = leave_early(&house, UNSEEN);
+    assert_eq!((row.outcome, row.disconnect), (Outcome::Cancelled, Disconnect::Cancelled));
+    assert_eq!((row.usage_source, row.usage.output_tokens), (UsageSource::Estimated, 6_000), "{row:?}");
     assert!(row.cost.unwrap() <= row.reserved, "{row:?}");
 }
 
@@ -225,6 +236,8 @@ fn a_disconnect_anywhere_is_settled_between_what_was_relayed_and_what_was_reserv
         assert!(row.usage.output_tokens >= seen, "{seen}: {row:?}");
         assert!(row.cost.unwrap() <= row.reserved, "{row:?}");
         let flagged = row.disconnect == Disconnect::Cancelled && row.usage_source == UsageSource::Estimated;
-        assert!(flagged || row.outcome == Outcome::Completed, "{row:?}");
+        // who leaves after the finish reason is told the count all the same
+        let told = row.disconnect == Disconnect::Drained && row.usage_source == UsageSource::Reported;
+        assert!(flagged || told || row.outcome == Outcome::Completed, "{row:?}");
     }
 }

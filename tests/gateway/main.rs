@@ -14,3 +14,4 @@ mod failpoints;
 mod kill;
 mod store;
 mod support;
+mod wait;

@@ -58,13 +58,13 @@ impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Relay<B> {
 impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Drop for Relay<B> {
     fn drop(&mut self) {
         let Some(mut flow) = self.flow.take() else { return };
-        if std::thread::panicking() || !flow.is_worth_draining() {
+        if std::thread::panicking() {
             return;
         }
-        let Some(door) = flow.door() else { return };
+        let (Some(limit), Some(door)) = (flow.time_alone(), flow.door()) else { return };
         if let Some(place) = door.drains.place() {
             flow.leave();
-            place.go_on(async move { flow.read_on().await });
+            place.go_on_for(limit, async move { flow.read_on().await });
         }
     }
 }

@@ -288,6 +288,22 @@ async fn left_everywhere(draining: Draining) -> Vec<(usize, Record)> {
     ids.into_iter().enumerate().map(|(cut, id)| (cut, rows.remove(&id).unwrap())).collect()
 }
 
+#[tokio::test]
+async fn a_client_that_leaves_between_the_last_word_and_the_count_pays_the_count() {
+    let (whole, ends) = answer();
+    let finish = b"data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n";
+    let cut = ends.last().unwrap() + finish.len();
+    let whole = [&whole[..*ends.last().unwrap()], finish, &whole[*ends.last().unwrap()..]].concat().into();
+    let house = House::new();
+    for draining in [Draining::Never, Draining::UpTo(NanoUsd::ZERO), Draining::Whole] {
+        let id = house.leave_at(&whole, cut, draining).await;
+        house.rest().await;
+        let row = house.rows().remove(&id).unwrap();
+        let told = (told(), UsageSource::Reported, Disconnect::Drained);
+        assert_eq!((row.usage, row.usage_source, row.disconnect), told, "{draining:?}");
+    }
+}
+
 // FAULTS L8
 #[tokio::test]
 async fn a_disconnect_at_any_byte_is_exact_where_the_answer_is_drained() {

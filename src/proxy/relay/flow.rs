@@ -22,6 +22,7 @@ use crate::budget;
 use crate::dialect::meter::Meter;
 use crate::dialect::unask::Unask;
 use crate::proxy::body::BrokenOff;
+use crate::proxy::drain::DRAIN_AT_MOST;
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::follow::{self, Step};
@@ -66,13 +67,18 @@ pub(super) struct Flow<B> {
     /// Set while the timer runs for the present silence.
     silence: bool,
     ended: bool,
-    tail: Tail,
+    /// `None` of an encoded answer: nothing can be said in the middle of one.
+    tail: Option<Tail>,
     /// A piece that nobody gets yet.
     waiting: Option<Waiting>,
     draining: Draining,
     _stream: Option<Active>,
     _attempt: Active,
 }
+
+/// After its finish reason an upstream has nothing left to write but its count, which comes at once: some
+/// clients leave before it.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// `error` of an answer that was cut.
 const OUT_OF_MONEY: &str = "insufficient_quota";
@@ -81,6 +87,7 @@ type Next = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     pub(super) fn new(x: Exchange, meter: Meter, live: Live<B>) -> Self {
+        let tail = (!meter.is_encoded()).then(Tail::default);
         let stream =
             x.record.stream.then(|| x.door.signals.stream_started(x.endpoint.operation.api_format()));
         Self {
@@ -94,7 +101,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             idle: Box::pin(sleep(live.idle_timeout)),
             silence: false,
             ended: false,
-            tail: Tail::default(),
+            tail,
             waiting: None,
             draining: live.draining,
             _stream: stream,
@@ -223,8 +230,8 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     fn note_piece(&mut self, piece: &Bytes) {
         if let Some((x, _)) = &mut self.open {
             note_sent(x, piece);
-            if x.follow.is_some() {
-                self.tail.note(piece);
+            if let Some(tail) = self.tail.as_mut().filter(|_| x.follow.is_some()) {
+                tail.note(piece);
             }
         }
         if self.ended && self.pieces.is_empty() {
@@ -275,7 +282,9 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     fn cut(&mut self, data: &Bytes, refusal: Box<budget::Refusal>) {
         self.incoming = None;
         let Some((x, _)) = &mut self.open else { return };
-        self.pieces.extend(last_words(x, self.tail, data, &Refusal::Budget(refusal)));
+        if let Some(tail) = self.tail {
+            self.pieces.extend(last_words(x, tail, data, &Refusal::Budget(refusal)));
+        }
         // what follows is ours, and no part of an answer
         x.fill = None;
     }
@@ -283,9 +292,17 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
 /// Without the client.
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
-    /// Whether there is something left to read, and the upstream's section wants it read.
-    pub(super) fn is_worth_draining(&self) -> bool {
-        self.draining.is_wanted() && !self.has_all() && self.incoming.is_some()
+    /// For how long at most what is left is read without the client; `None` if it is not read.
+    pub(super) fn time_alone(&self) -> Option<Duration> {
+        if self.has_all() || self.incoming.is_none() {
+            return None;
+        }
+        if self.draining.is_wanted() { Some(DRAIN_AT_MOST) } else { self.is_finishing().then_some(LAST_WORD) }
+    }
+
+    /// Whether the text is over, and the count of it is still to come.
+    fn is_finishing(&self) -> bool {
+        self.open.as_ref().is_some_and(|(_, meter)| meter.is_finishing())
     }
 
     pub(super) fn door(&self) -> Option<Arc<Door>> {
@@ -310,6 +327,9 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     }
 
     fn has_cost_enough(&self) -> bool {
+        if self.is_finishing() {
+            return false;
+        }
         match (self.draining, &self.open) {
             (Draining::UpTo(most), Some((x, meter))) => x.output_cost(meter.output_so_far()) > most,
             _ => false,

@@ -14,6 +14,7 @@ use super::body::Outgoing;
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
+use super::hold::withdraw;
 use super::rates;
 use super::settle::{End, standing_headers};
 use crate::dialect::meter::Meter;
@@ -103,6 +104,9 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
 
 /// Tollgate's own answer.
 pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
+    if !x.was_dispatched() {
+        withdraw(&mut x);
+    }
     let face = refusal.face();
     let (status, headers, body) = refusal.answer(x.endpoint.dialect, x.id);
     x.record.status = status.as_u16();

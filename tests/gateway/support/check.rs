@@ -58,6 +58,7 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 fn spent(row: &Record, budget: &Value) -> i64 {
     match budget["unit"].as_str().unwrap() {
         "tokens" => i64::try_from(row.usage.total_tokens()).unwrap(),
+        "requests" => i64::from(row.admitted_at > 0),
         _ => row.cost.unwrap_or_default().as_nanos(),
     }
 }

@@ -106,6 +106,13 @@ impl House {
         answer.json()
     }
 
+    /// The sum of all series of a metric.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let page = Wire::open(self.running().admin).ask(&Ask::get("/metrics")).text();
+        let lines = page.lines().filter(|line| line.starts_with(name));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+
     /// The one budget of a team, as the admin API shows it.
     pub(crate) fn budget(&self, team: &str) -> Value {
         let scope = format!("team {team}");
