@@ -1,5 +1,6 @@
 //! Floor 0, the words: small types that every room speaks. Nothing here knows about HTTP, files or SQL.
 
+pub mod case;
 pub mod chance;
 pub mod clock;
 pub mod failpoint;

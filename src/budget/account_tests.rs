@@ -153,6 +153,23 @@ fn a_budget_counts_only_what_fits_it() {
 }
 
 #[test]
+fn the_case_of_a_models_name_is_no_way_around_a_budget() {
+    let section = BudgetSection { models: Some(vec!["GPT-4*".into(), "o3".into()]), ..tokens(10) };
+    let budget = Book::new().open(spec(&section));
+    for model in ["GPT-4o", "gpt-4O", "O3"] {
+        refused(&budget, &Spender { model, ..user("") }, 11, NOON);
+    }
+    let each = Book::new().open(spec(&BudgetSection { per: Some(Per::Model), ..tokens(10) }));
+    spend(&each, &user(""), 6, NOON);
+    spend(&each, &Spender { model: "GPT-4o", ..user("") }, 4, NOON);
+    assert_eq!(scopes(&each, NOON), [("model gpt-4o of team search".to_owned(), 10)]);
+    let mut sums = Recount::new(&[Arc::clone(&each)], NOON);
+    sums.add(&Spender { model: "Gpt-4o", ..user("") }, NOON, need(3));
+    sums.add(&user(""), NOON, need(7));
+    assert!(sums.suspects(10).is_empty(), "rows go the same way");
+}
+
+#[test]
 fn when_no_account_is_left_new_names_share_one() {
     let book = Book::new();
     let budget = book.open_bounded(spec(&BudgetSection { per: Some(Per::User), ..tokens(10) }), 2);

@@ -1,5 +1,6 @@
 //! The accounts of one budget: one for all, or one per name, of which there are never more than a bound.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,14 +74,18 @@ impl Accounts {
     pub(super) fn open(&self, name: Option<Name<'_>>, now: Timestamp) -> Arc<Account> {
         match (self, name) {
             (Self::One(account), _) => Arc::clone(account),
-            (Self::Many(many), name) => many.open(name.unwrap_or(Name { team: "", value: "" }), now),
+            (Self::Many(many), name) => {
+                many.open(&name.unwrap_or(Name { team: "", value: Cow::Borrowed("") }), now)
+            }
         }
     }
 
     /// The account of a member of a budget that counts the same.
     pub(super) fn open_for(&self, member: &Member, now: Timestamp) -> Arc<Account> {
         match (self, member) {
-            (Self::Many(many), Member::Named { team, value }) => many.open(Name { team, value }, now),
+            (Self::Many(many), Member::Named { team, value }) => {
+                many.open(&Name { team, value: Cow::Borrowed(value) }, now)
+            }
             (Self::Many(many), Member::All | Member::Others) => {
                 let mut names = write(&many.names);
                 many.others(&mut names)
@@ -95,7 +100,7 @@ impl Accounts {
             (Self::One(account), _) => Some(Arc::clone(account)),
             (Self::Many(many), Some(name)) => {
                 let names = read(&many.names);
-                names.find(name).or(names.others.as_ref()).cloned()
+                names.find(&name).or(names.others.as_ref()).cloned()
             }
             (Self::Many(_), None) => None,
         }
@@ -128,7 +133,7 @@ impl Accounts {
 }
 
 impl Many {
-    fn open(&self, name: Name<'_>, now: Timestamp) -> Arc<Account> {
+    fn open(&self, name: &Name<'_>, now: Timestamp) -> Arc<Account> {
         if let Some(known) = read(&self.names).find(name) {
             return Arc::clone(known);
         }
@@ -146,11 +151,11 @@ impl Many {
         if names.count >= self.most {
             return self.others(&mut names);
         }
-        let member = Member::Named { team: name.team.into(), value: name.value.into() };
+        let member = Member::Named { team: name.team.into(), value: name.value.as_ref().into() };
         let account = Account::new(next(&self.orders), member, Arc::clone(&names.spec));
         names.count += 1;
         let of_team = names.by_team.entry(name.team.into()).or_default();
-        of_team.insert(name.value.into(), Arc::clone(&account));
+        of_team.insert(name.value.as_ref().into(), Arc::clone(&account));
         account
     }
 
@@ -162,8 +167,8 @@ impl Many {
 }
 
 impl Names {
-    fn find(&self, name: Name<'_>) -> Option<&Arc<Account>> {
-        self.by_team.get(name.team)?.get(name.value)
+    fn find(&self, name: &Name<'_>) -> Option<&Arc<Account>> {
+        self.by_team.get(name.team)?.get(name.value.as_ref())
     }
 
     fn each(&self) -> impl Iterator<Item = &Arc<Account>> {

@@ -1,10 +1,12 @@
 //! What a budget counts: whose requests, which of them, and what has an account of its own.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
 use super::section::{BudgetSection, Per};
 use super::spec::Scope;
+use crate::base::case::lower;
 use crate::base::glob::Glob;
 
 /// Who spends: a request as budgets see it. Names are as the record has them.
@@ -31,23 +33,23 @@ pub struct Counted {
     pub scope: Scope,
     /// What has an account of its own; `None` when there is one for all.
     pub per: Option<Per>,
-    /// Only requests for these models; all if empty.
+    /// Only requests for these models, in lower case; all if empty.
     pub models: Vec<Glob>,
     /// Only requests with these tags.
     pub tags: BTreeMap<String, String>,
 }
 
 /// The name of one account of a budget that has many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name<'a> {
     /// Names of users, runs and tags are names within a team; those of models are everybody's.
     pub(super) team: &'a str,
-    pub(super) value: &'a str,
+    pub(super) value: Cow<'a, str>,
 }
 
 impl Counted {
     pub(super) fn new(scope: Scope, section: &BudgetSection) -> Self {
-        let models = section.models.iter().flatten().map(|pattern| Glob::new(pattern)).collect();
+        let models = section.models.iter().flatten().map(|pattern| Glob::new(&lower(pattern))).collect();
         Self { scope, per: section.per.clone(), models, tags: section.tags.clone() }
     }
 
@@ -61,10 +63,13 @@ impl Counted {
         }
     }
 
-    /// Whether it counts this request of its holder's.
+    /// Whether it counts this request of its holder's. The case of a model's name is no way around it.
     #[must_use]
     pub fn fits(&self, spender: &Spender<'_>) -> bool {
-        let is_model = self.models.is_empty() || self.models.iter().any(|model| model.matches(spender.model));
+        let is_model = self.models.is_empty() || {
+            let asked = lower(spender.model);
+            self.models.iter().any(|model| model.matches(&asked))
+        };
         let has_run = self.per != Some(Per::Run) || !spender.run.is_empty();
         let is_tagged = || self.tags.iter().all(|(name, value)| spender.tags.get(name) == Some(value));
         is_model && has_run && is_tagged()
@@ -75,10 +80,10 @@ impl Counted {
         let value = match self.per.as_ref()? {
             Per::User => spender.user,
             Per::Run => spender.run,
-            Per::Model => return Some(Name { team: "", value: spender.model }),
+            Per::Model => return Some(Name { team: "", value: lower(spender.model) }),
             Per::Tag(tag) => spender.tags.get(tag).map_or("", String::as_str),
         };
-        Some(Name { team: spender.team, value })
+        Some(Name { team: spender.team, value: Cow::Borrowed(value) })
     }
 
     /// As [`Counted::describe`], of any account that may come.

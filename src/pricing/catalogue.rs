@@ -11,6 +11,7 @@ use super::names::candidates;
 use super::price::{Match, Price, Tier, from_section};
 use super::rates::{Rates, Tariff, Unit};
 use super::section::PriceSection;
+use crate::base::case::lower;
 use crate::base::clock::Timestamp;
 use crate::base::money::PicoUsd;
 
@@ -19,6 +20,7 @@ use crate::base::money::PicoUsd;
 pub struct Catalogue {
     version: String,
     book: Arc<Book>,
+    /// By name in lower case.
     overrides: Arc<HashMap<String, Arc<Price>>>,
 }
 
@@ -117,15 +119,17 @@ impl Catalogue {
         self.overrides.values()
     }
 
-    /// This catalogue with the config's own prices, which win over any entry of exactly that name. The
-    /// version says so.
+    /// This catalogue with the config's own prices, which win over any entry of exactly that name, in
+    /// whatever case it is asked for. The version says so.
     #[must_use]
     pub fn with_overrides(&self, sections: &IndexMap<String, PriceSection>) -> Self {
         if sections.is_empty() {
             return self.clone();
         }
-        let prices =
-            sections.iter().map(|(name, section)| (name.clone(), Arc::new(from_section(name, section))));
+        let own = |(name, section): (&String, &PriceSection)| {
+            (name.to_ascii_lowercase(), Arc::new(from_section(name, section)))
+        };
+        let prices = sections.iter().map(own);
         let version = format!("{}+config-{:08x}", self.version, fingerprint(sections));
         Self { version, book: Arc::clone(&self.book), overrides: Arc::new(prices.collect()) }
     }
@@ -136,7 +140,7 @@ impl Catalogue {
     /// name `provider/model` asks that provider, and a bare name the providers that own their names.
     #[must_use]
     pub fn price(&self, host: Option<&str>, model: &str, at: Timestamp) -> Option<Arc<Price>> {
-        if let Some(own) = self.overrides.get(model) {
+        if let Some(own) = self.overrides.get(lower(model).as_ref()) {
             return Some(Arc::clone(own));
         }
         let (matched, entry) = self.find(host, model)?;

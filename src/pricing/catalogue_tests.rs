@@ -230,6 +230,7 @@ fn an_override_wins_over_its_exact_name_and_shows_in_the_version() {
     let day = at("2026-11-20");
     let price = own.price(Some("api.openai.com"), "gpt-4o", day);
     assert_eq!(input_rate(price.as_ref()), Some(1));
+    assert_eq!(input_rate(own.price(None, "GPT-4o", day).as_ref()), Some(1), "case is no way around it");
     assert_eq!(input_rate(own.price(None, "gpt-4o-mini", day).as_ref()), Some(150_000));
     let (base, suffix) = own.version().split_once("+config-").unwrap();
     assert_eq!((base, suffix.len()), (Catalogue::shipped().version(), 8));

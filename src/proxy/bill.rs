@@ -121,7 +121,7 @@ fn final_price(books: &Books) -> Option<Arc<Price>> {
         sent: &record.upstream_model,
         asked: &record.model,
     };
-    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own == model);
+    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own.eq_ignore_ascii_case(model));
     let known = names.in_order(overridden).find_map(|model| catalogue.price(host, model, now));
     known.or_else(|| books.price_as.as_ref().and_then(|model| catalogue.price(None, model, now)))
 }

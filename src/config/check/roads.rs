@@ -1,5 +1,6 @@
 //! Checks of upstreams, routes and prices.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
@@ -30,8 +31,13 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     for (index, section) in settings.routes.iter().enumerate() {
         route(&KeyPath::top("routes").item(index), section, &names, checker);
     }
+    let mut priced = HashMap::new();
     for (model, price) in &settings.prices {
         let path = KeyPath::top("prices").key(model);
+        if let Some(first) = priced.insert(model.to_ascii_lowercase(), model) {
+            let message = format!("`{first}` is the same model: case does not matter");
+            checker.error(&path, message, "keep one of the two");
+        }
         if model.trim().is_empty() {
             checker.error(&path, "a price needs the name of a model", "");
         }

@@ -56,6 +56,13 @@ fn a_route_leads_somewhere() {
 }
 
 #[test]
+fn a_model_has_one_price_whatever_the_case_of_its_name() {
+    let price = "{ input: 1, output: 2 }";
+    let found = wrong(&format!("{SMALL}prices: {{ gpt-4o: {price}, GPT-4o: {price} }}\n"));
+    assert_eq!(found, ["3:44 prices.GPT-4o: `gpt-4o` is the same model: case does not matter"]);
+}
+
+#[test]
 fn a_price_catalogue_is_read_before_it_is_believed() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
