@@ -137,11 +137,13 @@ fn note_held(books: &mut Books) {
     }
 }
 
-/// Holds the whole answer of a request that was sliced as a stream and is answered at once.
-pub(super) fn hold_whole(books: &mut Books) -> Result<(), Box<Refusal>> {
-    let Some(follow) = books.follow.as_ref() else { return Ok(()) };
+/// Holds the whole answer of a request that was sliced as a stream and is answered at once, if there is room.
+/// If not, it passes all the same: it is written and will be billed, and its usage says more than a slice.
+pub(super) fn hold_whole(books: &mut Books) {
+    let Some(follow) = books.follow.as_ref() else { return };
     let cap = follow.needs.cap();
-    let held = if follow.allowance.held() < cap { raise(books, cap) } else { Ok(()) };
+    if follow.allowance.held() < cap && raise(books, cap).is_err() {
+        tracing::debug!("a stream was answered at once, by more than its budget may have left");
+    }
     books.follow = None;
-    held
 }

@@ -308,7 +308,7 @@ impl Ask {
         let headers = headers::to_client(&parts.headers, is_framed && unask.is_none());
         x.record.stream = is_stream;
         if !is_stream && parts.status.is_success() {
-            hold_whole(x).map_err(Refusal::Budget)?;
+            hold_whole(x);
         }
         let Upstream { idle_timeout, draining, .. } = *self.upstream;
         let live = Live { incoming, unask, idle_timeout, draining, active: sent.active };

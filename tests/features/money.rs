@@ -103,6 +103,21 @@ fn background_work_that_its_client_leaves_costs_its_reservation() {
 }
 
 #[test]
+fn a_stream_that_is_answered_at_once_costs_what_the_answer_says() {
+    let answer = r#"{"id":"c1","model":"gpt-4o-mini","choices":[{"index":0,"message":{"role":"assistant","content":"long"},
+        "finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":2500}}"#;
+    let upstream = Recorder::start(move |_| json_answer(200, "", answer));
+    // a slice fits, a whole answer does not
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 0.002, every: total }]");
+    let answer = gateway.send(&stream_chat("gpt-4o-mini"));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let row = gateway.row_of(&answer);
+    assert_eq!((row.usage_source.as_str(), row.usage.output_tokens), ("reported", 2_500));
+    let spent = &gateway.api("budgets")["budgets"][0]["spent"];
+    assert_eq!(*spent, row.cost.unwrap().as_nanos());
+}
+
+#[test]
 fn a_dearer_target_that_may_step_in_is_within_the_reservation() {
     let (broken, mock) = (Recorder::start(|_| json_answer(500, "", "{}")), mock());
     let config = format!(
