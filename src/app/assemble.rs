@@ -17,6 +17,7 @@ use crate::proxy::prices::Prices;
 use crate::proxy::{Account, Bounds, Policy};
 use crate::routing::router::Router;
 use crate::upstream::endpoint::Upstream;
+use crate::upstream::learned::Learned;
 
 /// What outlives a config load.
 #[derive(Debug)]
@@ -25,6 +26,7 @@ pub(super) struct Lasting {
     pub(super) limiters: LimiterBook,
     pub(super) pepper: Pepper,
     pub(super) superseded: Superseded,
+    pub(super) learned: Learned,
     /// Held while counters are counted anew: a reload and a pass must not do so at once.
     pub(super) counting: Mutex<()>,
 }
@@ -44,7 +46,7 @@ impl AssemblyFault {
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
     settings: &'a Settings,
-    upstreams: Vec<Arc<Upstream>>,
+    upstreams: Vec<Upstream>,
     router: Router,
     catalogue: Arc<Catalogue>,
     /// Of everyone together.
@@ -70,7 +72,7 @@ pub(super) fn plan<'a>(settings: &'a Settings, pepper: &Pepper) -> Result<Plan<'
     let upstreams = settings
         .upstreams
         .iter()
-        .map(|(name, section)| Upstream::build(name, section).map(Arc::new))
+        .map(|(name, section)| Upstream::build(name, section))
         .collect::<Result<Vec<_>, _>>()
         .map_err(|fault| AssemblyFault::of(&fault))?;
     let index_of = |name: &str| settings.upstreams.get_index_of(name);
@@ -148,7 +150,10 @@ impl Plan<'_> {
             directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
             open: settings.open.then(|| Arc::new(open_account(settings, of_all, lasting))),
             router,
-            upstreams,
+            upstreams: upstreams
+                .into_iter()
+                .map(|upstream| Arc::new(upstream.remembering(&lasting.learned)))
+                .collect(),
             upstream_limiters: upstream_limiters(settings, lasting),
             prices: Prices::of(catalogue),
             overridden: settings.prices.keys().cloned().collect(),

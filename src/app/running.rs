@@ -36,6 +36,7 @@ use crate::store::ledger::{LedgerStore as _, StoreFault};
 use crate::store::sqlite::SqliteLedger;
 use crate::tokens::CountingPool;
 use crate::upstream::client::{Client, TlsFault, tls_config};
+use crate::upstream::learned::Learned;
 
 /// Why the gateway does not start.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +115,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         limiters: LimiterBook::new(),
         pepper,
         superseded: Superseded::default(),
+        learned: Learned::default(),
         counting: Mutex::default(),
     });
     let plan = plan(settings, &lasting.pepper)?;

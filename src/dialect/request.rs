@@ -36,6 +36,8 @@ pub struct RequestFacts {
     pub thinking_budget: Option<u64>,
     /// Web searches that the answer may make at most, as far as the request bounds them.
     pub web_searches: u64,
+    /// The model that may make images on the way of a response; empty where the tool names none.
+    pub image_tool: Option<String>,
     /// Answers that are made: `n` or `best_of`, times the prompts of a legacy completion. At least 1
     /// once a body was scanned.
     pub choices: u64,
@@ -203,6 +205,7 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
         asks_hidden: asks_hidden(fields, &sampling),
         thinking_budget: thinking(fields).and_then(|inner| inner.budget_tokens).and_then(Fields::count),
         web_searches: web_searches(fields),
+        image_tool: image_tool(fields).filter(|_| operation == Operation::Responses),
         choices: choices(operation, fields),
         user: user(fields),
         background: fields.background.is_some_and(|raw| raw.get() == "true"),
@@ -261,18 +264,27 @@ fn thinking<'a>(fields: &Fields<'a>) -> Option<Fields<'a>> {
 /// Searches of the upstream's own tools: as many as a tool allows, or as answers usually make at most.
 fn web_searches(fields: &Fields<'_>) -> u64 {
     let by_option = fields.web_search_options.filter(|raw| raw.get() != "null").map(|_| 1);
-    let tools: Vec<&RawValue> = fields
-        .tools
-        .filter(|raw| raw.get().contains("web_search"))
-        .and_then(|raw| serde_json::from_str(raw.get()).ok())
-        .unwrap_or_default();
-    let by_tools = tools.into_iter().filter_map(|raw| {
+    let by_tools = tools(fields, "web_search").into_iter().filter_map(|raw| {
         let tool = Fields::read(raw.get().as_bytes()).ok()?;
         let kind = tool.r#type.and_then(Fields::text)?;
         let most = tool.max_uses.and_then(Fields::count).unwrap_or(USUAL_SEARCHES);
         kind.starts_with("web_search").then_some(most)
     });
     by_option.into_iter().chain(by_tools).fold(0, u64::saturating_add)
+}
+
+fn image_tool(fields: &Fields<'_>) -> Option<String> {
+    tools(fields, "image_generation").into_iter().find_map(|raw| {
+        let tool = Fields::read(raw.get().as_bytes()).ok()?;
+        let is_image = tool.r#type.and_then(Fields::text)?.starts_with("image_generation");
+        is_image.then(|| tool.model.and_then(Fields::text).unwrap_or_default())
+    })
+}
+
+/// The tools, if one of them may be of this kind, be it written with escapes.
+fn tools<'a>(fields: &Fields<'a>, kind: &str) -> Vec<&'a RawValue> {
+    let listed = fields.tools.filter(|raw| raw.get().contains(kind) || raw.get().contains("\\u"));
+    listed.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
 }
 
 /// Where a tool says no number. Agents rarely search more often in one answer, and what they do is billed

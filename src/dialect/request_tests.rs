@@ -308,3 +308,13 @@ fn searches_are_counted_by_what_the_request_allows() {
     let own = r#"{"tools":[{"type":"function","function":{"name":"web_search"}}]}"#;
     assert_eq!(searches("chat/completions", own), 0, "the caller's own tool is the caller's own search");
 }
+
+#[test]
+fn a_response_tells_which_model_may_make_images() {
+    let image = |body: &str| facts_of("responses", body).image_tool;
+    assert_eq!(image(r#"{"tools":[{"type":"image_generation"}]}"#).as_deref(), Some(""));
+    let named =
+        r#"{"tools":[{"type":"web_search"},{"type":"image\u005fgeneration","model":"gpt-image-1-mini"}]}"#;
+    assert_eq!(image(named).as_deref(), Some("gpt-image-1-mini"));
+    assert_eq!(image(r#"{"tools":[{"type":"function","name":"image_generation"}]}"#), None);
+}

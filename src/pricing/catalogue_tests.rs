@@ -37,6 +37,7 @@ fn section(input: u64, output: u64) -> PriceSection {
         cached_input: None,
         cache_write: None,
         cache_write_long: None,
+        web_search: None,
         max_output_tokens: None,
     }
 }

@@ -1,5 +1,7 @@
 //! The cost of one answer, exactly; and the most that a request can cost, for its reservation.
 
+use std::fmt::Write as _;
+
 use super::price::{Price, Tier};
 use super::rates::{Rates, Tariff, Unit};
 use crate::base::money::{NanoUsd, PicoUsd, ceil_to_nanos, round_to_nanos};
@@ -49,6 +51,21 @@ pub struct Cost {
     pub tier: Tier,
     /// Whether parts were larger than their total and were cut down to it.
     pub clamped: bool,
+}
+
+impl Cost {
+    /// The rates as a ledger row keeps them: a unit that was used and has none is `null`.
+    #[must_use]
+    pub fn rates_told(&self) -> String {
+        let mut json = self.rates.to_json();
+        if let Some(unit) = self.unpriced {
+            let comma = if json.len() > "{}".len() { "," } else { "" };
+            json.pop();
+            // writing to a String cannot fail
+            let _ = write!(json, "{comma}\"{}\":null}}", unit.as_str());
+        }
+        json
+    }
 }
 
 /// Prices a usage. Each unit is counted once: parts leave their total before it is priced

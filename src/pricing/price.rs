@@ -135,6 +135,7 @@ pub fn from_section(name: &str, section: &PriceSection) -> Price {
         (Unit::CachedInput, section.cached_input),
         (Unit::CacheWrite, section.cache_write),
         (Unit::CacheWriteLong, section.cache_write_long),
+        (Unit::WebSearch, section.web_search),
     ];
     for (unit, rate) in optional {
         if let Some(rate) = rate {

@@ -22,6 +22,9 @@ pub struct PriceSection {
     /// Input tokens written for the long lifetime. Default: as `cache_write`.
     #[serde(default)]
     pub cache_write_long: Option<UsdPerMillion>,
+    /// Searches by the upstream's own tool: 10000 is 0.01 USD each. Default: unknown, which a budget in USD refuses.
+    #[serde(default)]
+    pub web_search: Option<UsdPerMillion>,
     /// The most output tokens one answer can have; what a request without a cap reserves.
     #[serde(default)]
     pub max_output_tokens: Option<u64>,

@@ -17,17 +17,14 @@ pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result
         return Err(Refusal::UnmeteredPath);
     }
     let terms = terms(x);
-    x.price_as = match &terms.unpriced {
-        UnpricedRule::PriceAs(model) => Some(model.clone()),
-        UnpricedRule::Refuse | UnpricedRule::Allow => None,
-    };
+    x.unpriced.clone_from(&terms.unpriced);
     let needs = Needs::of(x, request);
     x.price = needs.price();
     rates::enter(x, request, needs.whole().tokens)?;
     if x.account.is_none() || !x.is_billed() {
         return Ok(());
     }
-    if !needs.is_priced() && terms.unpriced == UnpricedRule::Refuse {
+    if !needs.is_priced() && terms.unpriced != UnpricedRule::Allow {
         return Err(Refusal::ModelUnpriced(x.record.model.clone()));
     }
     hold(x, request, needs, &terms).await

@@ -139,8 +139,8 @@ impl Refusal {
                 format!("this key may not use the model `{}` (`models` of its key or team)", shown(model))
             }
             Self::ModelUnpriced(model) => format!(
-                "nobody has told what the model `{}` costs, and a USD budget holds: add it to `prices`, or set \
-                 `unpriced: allow` on the budget",
+                "nobody has told what the model `{}` costs, or a tool that the request lets it use, and a USD \
+                 budget holds: add it to `prices`, or set `unpriced: allow` on the budget",
                 shown(model)
             ),
             Self::UnmeteredPath => {

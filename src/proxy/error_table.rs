@@ -145,7 +145,7 @@ fn when(refusal: &Refusal) -> &'static str {
         }
         Refusal::ModelUnpriced(_) => {
             "A USD budget with `unpriced: refuse` holds for this caller, and neither the catalogue nor `prices` \
-             knows the model."
+             knows the model, or a tool (searches, images) that the request lets it use."
         }
         Refusal::Budget(_) => {
             "A budget with `when_spent: refuse` has no room for what the request may cost at most; what other \
@@ -205,7 +205,8 @@ fn remedy(refusal: &Refusal) -> &'static str {
             "Wait for `retry-after` (1 to 59 s); SDKs do so by themselves. Or raise `limits` of the team or key."
         }
         Refusal::ModelUnpriced(_) => {
-            "Add the model to `prices`, or set `unpriced: allow` on the budget: its cost is then not counted."
+            "Add the model to `prices` (searches as `web_search`), leave the tool out, or set `unpriced: allow` on the \
+             budget: what has no price is then not counted."
         }
         Refusal::Budget(_) => {
             "Wait until `resets_at`, send a smaller output cap, or raise the limit at the setting that the \

@@ -21,7 +21,7 @@ use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
-use crate::budget::{self, Reservation, Watched};
+use crate::budget::{self, Reservation, UnpricedRule, Watched};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
 use crate::limits::{Admission, TokenAsk};
@@ -73,8 +73,8 @@ pub(super) struct Books {
     /// The most tokens that an estimate may come to: what is held.
     pub(super) most_input: u64,
     pub(super) most_output: u64,
-    /// The model whose price stands in for an unknown one.
-    pub(super) price_as: Option<String>,
+    /// What its budgets say to unknown prices.
+    pub(super) unpriced: UnpricedRule,
     /// The price by which it was admitted.
     pub(super) price: Option<Arc<Price>>,
     pub(super) fill: Option<Fill>,
@@ -145,7 +145,7 @@ impl Exchange {
             follow: None,
             most_input: 0,
             most_output: 0,
-            price_as: None,
+            unpriced: UnpricedRule::default(),
             price: None,
             fill: None,
             saved_tokens: 0,
@@ -217,6 +217,19 @@ impl Books {
 
     pub(super) fn tick(&self) -> Tick {
         self.door.clock.tick()
+    }
+
+    /// The instant whose prices apply: one for all parts of a request, from its admission to its end.
+    pub(super) const fn priced_at(&self) -> Timestamp {
+        Timestamp::from_nanos(self.record.started_at)
+    }
+
+    /// The price that stands in for an unknown one, if a budget names a model for that.
+    pub(super) fn stand_in(&self) -> Option<Arc<Price>> {
+        match &self.unpriced {
+            UnpricedRule::PriceAs(model) => self.policy.prices.price(None, model, self.priced_at()),
+            UnpricedRule::Refuse | UnpricedRule::Allow => None,
+        }
     }
 
     pub(super) fn is_billed(&self) -> bool {

@@ -14,6 +14,7 @@ use super::error::Refusal;
 use super::exchange::{Exchange, Lost};
 use super::follow::hold_whole;
 use super::headers;
+use super::lost::hold_lost;
 use super::rates;
 use super::relay::{Answer, AnswerBody, Live};
 use super::request::ReadRequest;
@@ -57,8 +58,12 @@ pub(super) async fn forward(
             }
         }
         // nobody waits for another attempt if the client has left
-        let may_try_next = can_repeat && !x.is_alone() && tries_next(sent.end());
-        let next = if may_try_next { rates::enter_upstream(x, &targets, place + 1).ok() } else { None };
+        let may_try_next = can_repeat && !x.is_alone() && tries_next(sent.end()) && place + 1 < targets.len();
+        let next = if may_try_next && hold_lost(x) {
+            rates::enter_upstream(x, &targets, place + 1).ok()
+        } else {
+            None
+        };
         let Some(next) = next else {
             // an fsync, where one is asked for, has overlapped the upstream's time to the first byte
             x.door.journal.durable(ticket).await.map_err(|fault| unrecorded(&fault))?;

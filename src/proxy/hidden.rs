@@ -8,6 +8,8 @@ pub(super) fn reasons_by_name(model: &str) -> bool {
     let name = name.rsplit('/').next().unwrap_or(&name);
     BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
         || PARTS.iter().any(|part| name.contains(part))
+        // `gemini-flash-latest` and the like: the newest ones reason
+        || (name.starts_with("gemini-") && name.ends_with("-latest"))
 }
 
 /// Families that reason by themselves, asked or not.
@@ -33,6 +35,8 @@ mod tests {
             "codex-mini-latest",
             "gemini-2.5-flash",
             "gemini-3-pro",
+            "gemini-flash-latest",
+            "google/gemini-pro-latest",
             "grok-3-mini",
             "grok-4-fast",
             "x-ai/grok-4",

@@ -14,6 +14,7 @@ use super::need::Needs;
 use super::request::ReadRequest;
 use crate::base::money::NanoUsd;
 use crate::budget::{self, Need, Reservation, Terms};
+use crate::dialect::path::Operation;
 use crate::routing::router::Target;
 
 /// What is held for a request at first.
@@ -31,7 +32,7 @@ pub(super) async fn hold(
     mut needs: Needs,
     terms: &Terms,
 ) -> Result<(), Refusal> {
-    let is_sliced = is_sliced(x, request, terms);
+    let is_sliced = is_sliced(x, request, &needs, terms);
     let output = if is_sliced { SLICE.saturating_mul(needs.choices).min(needs.cap()) } else { needs.cap() };
     let way = Way::of(request, &needs, is_sliced, output);
     let held = match way.hold(x, &needs) {
@@ -138,19 +139,35 @@ impl Way {
 
 /// Whether the output is held slice by slice: it can be followed, and nobody said how long it may be, or a
 /// budget is to be used to its last token.
-fn is_sliced(x: &Exchange, request: &ReadRequest, terms: &Terms) -> bool {
+fn is_sliced(x: &Exchange, request: &ReadRequest, needs: &Needs, terms: &Terms) -> bool {
     let facts = &request.facts;
     let is_open = facts.output_cap.is_none() && !terms.clamps;
-    terms.is_held && facts.stream && (is_open || terms.cuts) && !hides_output(x, request)
+    let is_wanted = terms.is_held && facts.stream && (is_open || terms.cuts);
+    is_wanted && shows_output(x.endpoint.operation) && !hides_output(x, request, needs)
 }
 
-/// Whether the model may make output that no stream shows.
-fn hides_output(x: &Exchange, request: &ReadRequest) -> bool {
+/// Whether what such a request makes is text that its stream shows.
+const fn shows_output(operation: Operation) -> bool {
+    use Operation as O;
+    match operation {
+        O::ChatCompletions | O::Completions | O::Responses | O::Messages => true,
+        O::Embeddings | O::ResponsesCompact | O::Images | O::Transcriptions | O::Translations => false,
+        O::Speech | O::Moderations | O::Models | O::CountTokens | O::Stored | O::Unmetered => false,
+    }
+}
+
+/// Whether the model, or one that it uses, may make output that no stream shows. An entry's name tells of a
+/// deployment what its own name does not.
+fn hides_output(x: &Exchange, request: &ReadRequest, needs: &Needs) -> bool {
     let hides = |target: &Target| {
         let model = target.model.as_deref().unwrap_or(&x.record.model);
         reasons_by_name(model) || x.policy.upstreams[target.upstream].reasons(model)
     };
-    request.facts.asks_hidden || request.targets.iter().any(hides)
+    let facts = &request.facts;
+    facts.asks_hidden
+        || facts.image_tool.is_some()
+        || request.targets.iter().any(hides)
+        || needs.price_names().any(reasons_by_name)
 }
 
 /// Waits for what others hold and may give back.

@@ -26,6 +26,7 @@ mod hold;
 mod identify;
 mod intake;
 mod lines;
+mod lost;
 mod need;
 pub mod policy;
 pub mod prices;

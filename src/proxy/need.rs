@@ -23,6 +23,8 @@ pub(super) struct Needs {
     tiers: Vec<Tier>,
     /// Answers that are made; output is counted over all of them.
     pub(super) choices: u64,
+    /// What attempts that were lost may cost.
+    lost: NanoUsd,
 }
 
 #[derive(Debug)]
@@ -31,8 +33,15 @@ struct OfTarget {
     input: u64,
     /// The most output.
     cap: u64,
-    /// What is billed by other measures than tokens.
-    beside: Option<NanoUsd>,
+    beside: Beside,
+}
+
+/// What is billed beside the answer's tokens.
+#[derive(Debug, Default)]
+struct Beside {
+    cost: Option<NanoUsd>,
+    /// A tool is asked for that nobody has priced.
+    has_gaps: bool,
 }
 
 impl Needs {
@@ -42,19 +51,33 @@ impl Needs {
         let of_target = |target: &Target| {
             let price = price_of(x, target);
             let (input, cap) = tokens_at_most(x, request, price.as_deref());
-            let beside = price.as_deref().and_then(|price| beside_tokens(x, request, price));
+            let beside = price.as_deref().map(|price| beside_tokens(x, request, price, input));
+            let beside = beside.unwrap_or_default();
             OfTarget { price, input, cap, beside }
         };
         Self {
             targets: request.targets.iter().map(of_target).collect(),
             tiers: tiers_within_reach(&request.facts),
             choices,
+            lost: NanoUsd::ZERO,
         }
     }
 
-    /// Whether every target's price is known.
+    /// Whether every target's price is known, that of each tool included.
     pub(super) fn is_priced(&self) -> bool {
-        self.targets.iter().all(|target| self.cost(target, target.cap).is_some())
+        let is_priced =
+            |target: &OfTarget| !target.beside.has_gaps && self.cost(target, target.cap).is_some();
+        self.targets.iter().all(is_priced)
+    }
+
+    /// The names of the entries that price it.
+    pub(super) fn price_names(&self) -> impl Iterator<Item = &str> {
+        self.targets.iter().filter_map(|target| Some(target.price.as_ref()?.name.as_str()))
+    }
+
+    /// From here on it needs this much more, whatever its output.
+    pub(super) fn add_lost(&mut self, cost: NanoUsd) {
+        self.lost = self.lost + cost;
     }
 
     /// The price of the dearest target.
@@ -103,6 +126,7 @@ impl Needs {
             most.tokens = most.tokens.max(target.input.saturating_add(output));
             most.cost = most.cost.max(self.cost(target, output).unwrap_or_default());
         }
+        most.cost = most.cost + self.lost;
         most
     }
 
@@ -124,16 +148,15 @@ impl Needs {
         let price = target.price.as_deref()?;
         let by_tier = |tier: &Tier| ceiling_at(price, *tier, target.input, output);
         let by_tokens = self.tiers.iter().filter_map(by_tier).max();
-        by_tokens.into_iter().chain(target.beside).reduce(|a, b| a + b)
+        by_tokens.into_iter().chain(target.beside.cost).reduce(|a, b| a + b)
     }
 }
 
 fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
-    let now = x.now();
+    let at = x.priced_at();
     let host = Some(x.policy.upstreams[target.upstream].authority.host());
-    let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, now));
-    sent.or_else(|| x.policy.prices.price(host, &x.record.model, now))
-        .or_else(|| x.price_as.as_ref().and_then(|model| x.policy.prices.price(None, model, now)))
+    let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, at));
+    sent.or_else(|| x.policy.prices.price(host, &x.record.model, at)).or_else(|| x.stand_in())
 }
 
 /// Input and output tokens, by the bounds of one target. They need no price: a token budget holds for
@@ -163,14 +186,47 @@ fn tiers_within_reach(facts: &RequestFacts) -> Vec<Tier> {
     [Tier::Standard, asked].into_iter().chain(speed).collect()
 }
 
-/// Characters to speak, seconds of audio, images, and searches that the request lets the upstream make.
-fn beside_tokens(x: &Exchange, request: &ReadRequest, price: &Price) -> Option<NanoUsd> {
-    let web_searches = request.facts.web_searches;
-    let searches = (web_searches > 0).then_some(Usage { web_searches, ..Usage::default() });
-    let used = measures(x, FEWEST_AUDIO_BYTES_PER_SECOND).into_iter().chain(searches);
-    let used = used.reduce(|a, b| a.plus(&b))?;
-    cost(price, &used, &Terms::default()).amount
+/// Characters to speak, seconds of audio, images; and the tools that the request lets the upstream use.
+fn beside_tokens(x: &Exchange, request: &ReadRequest, price: &Price, input: u64) -> Beside {
+    // tokens and measures describe the same answer: a price for one of them is enough
+    let measured = measures(x, FEWEST_AUDIO_BYTES_PER_SECOND)
+        .and_then(|used| cost(price, &used, &Terms::default()).amount);
+    let tools = [searches(x, request, price), image_tool(x, request, input)];
+    Beside {
+        has_gaps: tools.contains(&Some(None)),
+        cost: tools.into_iter().map(Option::flatten).chain([measured]).flatten().reduce(|a, b| a + b),
+    }
 }
+
+/// What the searches of a request may cost, if it asks for some; a price without a rate for them takes that of
+/// the model that stands in.
+#[expect(clippy::option_option, reason = "not asked for, asked for and not priced, priced")]
+fn searches(x: &Exchange, request: &ReadRequest, price: &Price) -> Option<Option<NanoUsd>> {
+    let web_searches = Some(request.facts.web_searches).filter(|searches| *searches > 0)?;
+    let used = Usage { web_searches, ..Usage::default() };
+    let at = |price: &Price| cost(price, &used, &Terms::default()).amount;
+    Some(at(price).or_else(|| x.stand_in().and_then(|price| at(&price))))
+}
+
+/// What an image costs that a response may have made on its way, if it may: it is another model's work.
+#[expect(clippy::option_option, reason = "not asked for, asked for and not priced, priced")]
+fn image_tool(x: &Exchange, request: &ReadRequest, input: u64) -> Option<Option<NanoUsd>> {
+    let model = request.facts.image_tool.as_deref()?;
+    let model = if model.is_empty() { DEAREST_IMAGE_MODEL } else { model };
+    let price = x.policy.prices.price(None, model, x.priced_at()).or_else(|| x.stand_in());
+    let at = |price: Arc<Price>| {
+        let output = price.max_output_tokens.unwrap_or(TOKENS_OF_AN_IMAGE);
+        ceiling_at(&price, Tier::Standard, input.min(INPUT_OF_AN_IMAGE), output)
+    };
+    Some(price.and_then(at))
+}
+
+/// What an image tool that names no model may use.
+const DEAREST_IMAGE_MODEL: &str = "gpt-image-1";
+/// The largest picture at the highest quality: 6,208 tokens, and up to three previews of some.
+const TOKENS_OF_AN_IMAGE: u64 = 6_600;
+/// A prompt and a picture to change, seen in detail.
+const INPUT_OF_AN_IMAGE: u64 = 16_384;
 
 /// What is charged by these measures where the answer does not tell.
 pub(super) fn measured_as_usual(books: &Books) -> Usage {

@@ -1,12 +1,12 @@
 //! One upstream as the gateway uses it: built once per config load, read by every request.
 
-use std::collections::HashSet;
-use std::sync::RwLock;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
 
+use super::learned::{Learned, Names};
 use super::section::{AuthStyle, OnDisconnect, StreamUsage, UpstreamKind, UpstreamSection};
 use crate::base::money::NanoUsd;
 use crate::base::secret::Secret;
@@ -45,7 +45,7 @@ pub struct Upstream {
     /// Models that answered 400 to the spliced usage option.
     refuses_usage: Names,
     /// Models that have reported hidden reasoning.
-    reasons: Names,
+    reasons: Arc<Names>,
 }
 
 /// How far an answer is read whose client has left.
@@ -131,10 +131,16 @@ impl Upstream {
             credential: credential(name, section, kind)?,
             headers: extra_headers(name, section)?,
             refuses_usage: Names::default(),
-            reasons: Names::default(),
+            reasons: Arc::default(),
             scheme,
             authority,
         })
+    }
+
+    /// This upstream with what was learned of its models before, under whatever config.
+    #[must_use]
+    pub fn remembering(self, learned: &Learned) -> Self {
+        Self { reasons: learned.reasons_of(&self.name), ..self }
     }
 
     /// The port that is connected to.
@@ -178,28 +184,6 @@ impl Upstream {
             .map_or(self.name.as_str(), |(_, provider)| provider)
     }
 }
-
-/// Model names learned while the process runs.
-#[derive(Debug, Default)]
-struct Names(RwLock<HashSet<String>>);
-
-impl Names {
-    fn has(&self, model: &str) -> bool {
-        self.0.read().is_ok_and(|known| known.contains(model))
-    }
-
-    /// Callers choose model names, so there is a bound.
-    fn note(&self, model: &str) {
-        if let Ok(mut known) = self.0.write()
-            && known.len() < MOST_NAMES
-        {
-            known.insert(model.into());
-        }
-    }
-}
-
-/// Enough for every model of a large deployment.
-const MOST_NAMES: usize = 1_000;
 
 /// Host suffix to `gen_ai.provider.name` (`OpenTelemetry` `GenAI` conventions 1.41).
 const PROVIDERS: &[(&str, &str)] = &[

@@ -3,4 +3,5 @@
 pub mod address;
 pub mod client;
 pub mod endpoint;
+pub mod learned;
 pub mod section;

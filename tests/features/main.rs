@@ -12,6 +12,7 @@ mod dodges;
 mod framing;
 mod limits;
 mod money;
+mod parts;
 mod paths;
 mod reload;
 mod robust;

@@ -260,6 +260,36 @@ fn an_upstream_that_never_answers_costs_the_input_that_it_may_have_read() {
     assert!(row.cost.unwrap().as_nanos() > 0);
 }
 
+#[test]
+fn attempts_that_were_lost_are_held_before_another_target_is_asked() {
+    let lost = "gpt@delay=10m";
+    // the input costs as much as the output
+    let rates = Rates::flat(100_000_000, 100_000_000);
+    let row_of = |budget: &str, targets: &[&str]| {
+        let targets: Vec<_> =
+            targets.iter().map(|model| format!("{{ upstream: mock, model: \"{model}\" }}")).collect();
+        let house = [lost, "gpt@out=40"]
+            .iter()
+            .fold(Setup::default(), |setup, model| setup.price(model, rates))
+            .with(&format!("routes: [{{ models: [fast], to: [{}] }}]", targets.join(", ")))
+            .upstream("first_byte_timeout: 300ms")
+            .team(Team::new("search").with(&format!("budgets: [{{ limit_usd: {budget}, every: total }}]")))
+            .start();
+        let body =
+            json!({"model": "fast", "max_tokens": 50, "messages": [{"role": "user", "content": "hello"}]});
+        let answer = house.ask(&Ask::post("/v1/chat/completions", &body).team("search"));
+        (answer.status(), house.row(&answer))
+    };
+    let (_, once) = row_of("10", &["gpt@out=40"]);
+    let (status, twice) = row_of("10", &[lost, "gpt@out=40"]);
+    assert_eq!((status, twice.attempts), (200, 2));
+    assert!(twice.reserved > once.reserved && twice.cost.unwrap() <= twice.reserved, "{twice:?}");
+    let between = (once.reserved.as_nanos() + twice.reserved.as_nanos()) / 2;
+    let (status, row) = row_of(&format!("0.{between:09}"), &[lost, "gpt@out=40"]);
+    assert_eq!((status, row.attempts), (504, 1), "there is no room for what both may cost: {row:?}");
+    assert!(row.cost.unwrap().as_nanos() > 0 && row.cost.unwrap() <= row.reserved);
+}
+
 // FAULTS B15
 #[test]
 fn a_stream_takes_tokens_from_its_limits_as_it_passes() {

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::base::clock::Timestamp;
-use crate::base::money::NanoUsd;
+use crate::base::money::{NanoUsd, round_to_nanos};
 use crate::base::usage::{Usage, UsageSource};
 use crate::pricing::catalogue::Catalogue;
-use crate::pricing::cost::{Terms, cost};
+use crate::pricing::cost::{Cost, Terms, cost};
 use crate::pricing::names_of_answer::NamesOfAnswer;
 use crate::pricing::price::Price;
 use crate::store::record::Record;
@@ -50,18 +50,31 @@ impl Repricing {
             return record.cost;
         }
         let at = Timestamp::from_nanos(record.started_at);
+        let further = further(record)?;
+        let lost = || further.iter().filter_map(|part| Some((part, part.host.as_deref()?)));
+        let mut picos: u128 = 0;
+        for (part, host) in lost() {
+            let names = [part.model.as_str(), record.model.as_str()];
+            let price = names.into_iter().find_map(|name| self.catalogue.price(Some(host), name, at))?;
+            picos = picos.saturating_add(whole(cost(&price, &part.usage, &Terms::default()))?);
+        }
+        // no answer was priced then: its usage is what the lost attempts' was guessed by
+        let was_answered = !record.rates.is_empty() || lost().next().is_none();
+        if !was_answered {
+            return Some(round_to_nanos(picos));
+        }
         let price = self.price(record, at)?;
         let tier = Some(record.service_tier.as_str()).filter(|tier| !tier.is_empty());
         let terms = Terms { service_tier: tier, ..Terms::default() };
-        let mut total = cost(&price, &record.usage, &terms).amount?;
-        for further in further(record)? {
-            let other = match further.model.as_str() {
+        picos = picos.saturating_add(whole(cost(&price, &record.usage, &terms))?);
+        for part in further.iter().filter(|part| part.host.is_none()) {
+            let other = match part.model.as_str() {
                 "" => Some(Arc::clone(&price)),
                 model => self.catalogue.price(None, model, at),
             }?;
-            total = total + cost(&other, &further.usage, &terms).amount?;
+            picos = picos.saturating_add(whole(cost(&other, &part.usage, &terms))?);
         }
-        Some(total)
+        Some(round_to_nanos(picos))
     }
 
     /// By the rule of the request's end; if its upstream is not in the config any more, by the entry that
@@ -80,11 +93,17 @@ impl Repricing {
     }
 }
 
-/// Usage of a further model of the same answer.
+/// Usage of a further model of the same answer, or of an attempt that was lost at `host`.
 #[derive(Deserialize)]
 struct Further {
     model: String,
+    host: Option<String>,
     usage: Usage,
+}
+
+/// Not rounded; `None` when a part of it has no price.
+fn whole(cost: Cost) -> Option<u128> {
+    cost.amount.map(|_| cost.picos)
 }
 
 /// `None` when it is there and cannot be read: part of the cost is unknown then.
@@ -139,6 +158,18 @@ mod tests {
         let two = million("gpt-4o") + million("gpt-4o-mini") + million("gpt-4o-mini");
         assert_eq!(repriced(Record { extra_usage: further, ..row() }), Some(two));
         assert_eq!(repriced(Record { extra_usage: "[".into(), ..row() }), None);
+    }
+
+    #[test]
+    fn attempts_that_were_lost_are_priced_where_they_were_lost() {
+        let usage = r#"{"input_tokens":1000000}"#;
+        let lost = format!(r#"[{{"model":"gpt-4o","host":"api.openai.com","usage":{usage}}}]"#);
+        let answered = Record { extra_usage: lost.clone(), ..row() };
+        assert_eq!(repricing().cost(&answered), Some(million("gpt-4o-mini") + million("gpt-4o")));
+        let elsewhere = lost.replace("api.openai.com", "api.anthropic.com").replace("gpt-4o", "gpt-x");
+        assert_eq!(repricing().cost(&Record { extra_usage: elsewhere, ..row() }), None);
+        let never_answered = Record { extra_usage: lost, rates: String::new(), ..row() };
+        assert_eq!(repricing().cost(&never_answered), Some(million("gpt-4o")), "only they cost something");
     }
 
     #[test]
