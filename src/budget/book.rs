@@ -228,13 +228,13 @@ impl Budget {
             counters.roll(now);
             let mut sum = Spent::new();
             sum.add(counters.spec.period.bucket(now), counters.count(spent));
-            counters.assign(sum);
+            counters.assign(sum, now);
         }
     }
 
     /// The account that counts a request; `None` if the budget does not count it.
     pub(super) fn account_of(&self, spender: &Spender<'_>, now: Timestamp) -> Option<Arc<Account>> {
-        self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender), now))
+        self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender).as_ref(), now))
     }
 
     fn adopt(&self, spec: Arc<BudgetSpec>) {
@@ -253,7 +253,7 @@ pub struct Watched(Vec<(Arc<Budget>, Arc<Account>)>);
 pub fn watch(budgets: &[Arc<Budget>], spender: &Spender<'_>) -> Watched {
     let of = |budget: &Arc<Budget>| {
         let counts = budget.counted.fits(spender) && !read(&budget.spec).shadow;
-        let account = counts.then(|| budget.accounts.find(budget.counted.name(spender)))??;
+        let account = counts.then(|| budget.accounts.find(budget.counted.name(spender).as_ref()))??;
         Some((Arc::clone(budget), account))
     };
     Watched(budgets.iter().filter_map(of).collect())

@@ -29,6 +29,8 @@ pub(super) struct Counters {
     /// The bit at each percent that was reported in this window.
     crossed: u128,
     shadow: Shadow,
+    /// When it was opened, or what it was last charged for was admitted.
+    pub(super) used_at: Timestamp,
     /// Let go to make room: whoever still has it looks for the name's new account.
     pub(super) is_gone: bool,
 }
@@ -110,6 +112,7 @@ impl Counters {
             turn: 0,
             crossed: 0,
             shadow: Shadow { refused: 0, amount: 0 },
+            used_at: Window::ALWAYS.start,
             is_gone: false,
         }
     }
@@ -208,6 +211,7 @@ impl Counters {
     pub(super) fn settle(&mut self, hold: Hold, charged_at: Timestamp, actual: Need) {
         self.release(hold);
         let count = self.count(actual);
+        self.used_at = self.used_at.max(charged_at);
         if self.window.is_some_and(|window| window.start <= charged_at) {
             self.spent.add(self.spec.period.bucket(charged_at), count);
         }
@@ -237,8 +241,9 @@ impl Counters {
     }
 
     /// Sets what is spent, as the ledger has it; reservations under way stay.
-    pub(super) fn assign(&mut self, spent: Spent) {
+    pub(super) fn assign(&mut self, spent: Spent, charged_at: Timestamp) {
         self.spent = spent;
+        self.used_at = self.used_at.max(charged_at);
         if let Some(window) = self.window {
             self.spent.forget_before(self.spec.period.bucket(window.start));
         }
@@ -256,6 +261,11 @@ impl Counters {
                 self.spent.forget_before(self.spec.period.bucket(window.start));
             }
         }
+    }
+
+    /// Whether requests are at work that it holds.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open > 0
     }
 
     /// Whether it counts nothing at `now`, so that a new account would be the same.
