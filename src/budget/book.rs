@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::accounts::{Account, Accounts, MOST_ACCOUNTS};
 use super::amount::Need;
 use super::counted::{Counted, Spender};
-use super::counters::BudgetState;
 use super::lock::{Lock, Shared, locked, read, write};
 use super::section::Per;
 use super::spec::BudgetSpec;
 use super::spent::Spent;
+use super::state::BudgetState;
 use crate::base::clock::Timestamp;
 
 /// All budgets by id, in force or not. It grows by what operators write into configs, never by what callers send.
