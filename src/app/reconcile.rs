@@ -178,9 +178,8 @@ pub(super) fn pass(accounts: Accounts<'_>, clock: &Clock) -> Result<Found, Store
 fn read_quietly(accounts: Accounts<'_>, group: &mut Suspects, now: Timestamp) -> Option<Position> {
     // whoever closes a row after this look has to wait with its settlement for the counters
     let quiet = || {
-        let end = accounts.journal.end();
-        let is_quiet = accounts.settling.load(Ordering::SeqCst) == 0 && accounts.journal.unwritten() == 0;
-        is_quiet.then_some(end)
+        let end = accounts.journal.whole_end()?;
+        (accounts.settling.load(Ordering::SeqCst) == 0).then_some(end)
     };
     (0..TRIES).find_map(|_| {
         let place = group.read(now, quiet);

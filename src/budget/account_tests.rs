@@ -196,6 +196,110 @@ fn an_account_that_holds_something_is_never_let_go() {
 }
 
 #[test]
+fn a_new_run_is_never_locked_out_however_many_there_were() {
+    let section = BudgetSection { per: Some(Per::Run), every: Some(Every::Total), ..tokens(10) };
+    let budget = Book::new().open_bounded(spec(&section), 100);
+    let run = |run: &'static str| Spender { run, ..user("") };
+    let at = |n: u64| NOON.plus(Duration::from_secs(n));
+    let long = reserve(&[Arc::clone(&budget)], &run("at work since long ago"), need(1), at(0)).unwrap();
+    for n in 1..1_000 {
+        let name = n.to_string();
+        let new = Spender { run: &name, ..user("") };
+        let held =
+            reserve(&[Arc::clone(&budget)], &new, need(10), at(n)).expect("the whole limit is its own");
+        held.settle(need(10));
+        assert!(reserve(&[Arc::clone(&budget)], &new, need(1), at(n)).is_err(), "{n} is spent");
+        assert!(budget.standings(at(n), 1_000).0.len() <= 100);
+    }
+    assert_eq!(refused(&budget, &run("950"), 1, at(1_000)).spent.count, 10, "the latest are remembered");
+    long.settle(need(10));
+    assert_eq!(refused(&budget, &run("at work since long ago"), 1, at(1_000)).spent.count, 10);
+}
+
+#[test]
+fn names_that_one_team_makes_up_take_no_place_of_another() {
+    let section = BudgetSection { per: Some(Per::User), ..tokens(10) };
+    let budget = Book::new().open_bounded(BudgetSpec::new(Scope::Everything, &section).unwrap(), 20);
+    for n in 0..30 {
+        let _ =
+            reserve(&[Arc::clone(&budget)], &user(&n.to_string()), need(4), NOON).map(|r| r.settle(need(4)));
+    }
+    let of_support = |name| Spender { team: "support", ..user(name) };
+    for name in ["alice", "bob"] {
+        spend(&budget, &of_support(name), 10, NOON);
+        assert_eq!(
+            refused(&budget, &of_support(name), 1, NOON).scope,
+            format!("user {name} of team support")
+        );
+    }
+    assert_eq!(refused(&budget, &user("new"), 10, NOON).scope, "user (others) of team search");
+    spend(&budget, &of_support("one too many"), 10, NOON);
+    assert_eq!(refused(&budget, &of_support("carol"), 1, NOON).scope, "user (others) of team support");
+}
+
+/// What the ledger says of `names`, each with `units` in the order given.
+fn recount(budget: &Arc<Budget>, names: &[String], units: u64, now: Timestamp) -> Recount {
+    let mut sums = Recount::new(&[Arc::clone(budget)], now);
+    for (name, second) in names.iter().zip(0..) {
+        sums.add(&user(name), NOON.plus(Duration::from_secs(second)), need(units));
+    }
+    sums
+}
+
+#[test]
+fn counting_more_names_than_there_are_places_forgets_none() {
+    let section = BudgetSection { per: Some(Per::User), ..tokens(1_000) };
+    let open = || Book::new().open_bounded(spec(&section), 10);
+    let names: Vec<_> = (0..60).map(|n| n.to_string()).collect();
+    let (later, live) = (NOON.plus(Duration::from_secs(100)), open());
+    for (name, second) in names.iter().zip(0..) {
+        spend(&live, &user(name), 7, NOON.plus(Duration::from_secs(second)));
+    }
+    assert_eq!(live.state(later).spent.count, 50 * 7);
+    // a pass finds nothing wrong, by whatever clock
+    for now in [later, NOON.plus(Duration::from_secs(60))] {
+        assert!(recount(&live, &names, 7, now).suspects(10).is_empty());
+    }
+    // a start has the same
+    let book = Book::new();
+    let fresh = book.open_bounded(spec(&section), 10);
+    recount(&fresh, &names, 7, later).assign(&book);
+    let mut both = [&live, &fresh].map(|budget| scopes(budget, later));
+    both.iter_mut().for_each(|scopes| scopes.sort_unstable());
+    assert_eq!(both[0], both[1]);
+    assert!(recount(&fresh, &names, 7, later).suspects(10).is_empty());
+}
+
+#[test]
+fn after_a_start_the_latest_runs_have_their_places() {
+    let section = BudgetSection { per: Some(Per::Run), every: Some(Every::Total), ..tokens(10) };
+    let book = Book::new();
+    let budget = book.open_bounded(spec(&section), 10);
+    let later = NOON.plus(Duration::from_secs(100));
+    let count = || {
+        let mut sums = Recount::new(&[Arc::clone(&budget)], later);
+        for n in 0..90 {
+            let name = n.to_string();
+            sums.add(&Spender { run: &name, ..user("") }, NOON.plus(Duration::from_secs(n)), need(7));
+        }
+        sums
+    };
+    count().assign(&book);
+    let mut runs: Vec<_> = scopes(&budget, later).into_iter().map(|(scope, _)| scope).collect();
+    runs.sort_unstable();
+    let expected: Vec<_> = (80..90).map(|n| format!("run {n} of team search")).collect();
+    assert_eq!(runs, expected);
+    assert!(count().suspects(10).is_empty(), "those that are forgotten are not brought back");
+    // one that comes back gets back what it spent, and nobody takes it for a fault
+    let _ = reserve(&[Arc::clone(&budget)], &Spender { run: "70", ..user("") }, need(1), later).unwrap();
+    let mut found = count().suspects(10);
+    found[0].read(later, || Some(())).unwrap();
+    let drifts = found.remove(0).repair();
+    assert_eq!(drifts.iter().map(|d| (d.recorded.count, d.is_expected)).collect::<Vec<_>>(), [(7, true)]);
+    assert!(reserve(&[budget], &Spender { run: "70", ..user("") }, need(4), later).is_err());
+}
+
+#[test]
 fn a_flood_of_names_opens_no_more_accounts_than_there_may_be() {
     let budget = Book::new().open_bounded(spec(&BudgetSection { per: Some(Per::User), ..tokens(10) }), 100);
     let held: Vec<_> = (0..1_000)

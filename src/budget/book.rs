@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use super::accounts::{Account, Accounts, MOST_ACCOUNTS};
 use super::amount::Need;
 use super::counted::{Counted, Spender};
-use super::counters::BudgetState;
 use super::lock::{Lock, Shared, locked, read, write};
 use super::section::Per;
 use super::spec::BudgetSpec;
 use super::spent::Spent;
+use super::state::BudgetState;
 use crate::base::clock::Timestamp;
 
 /// All budgets by id, in force or not. It grows by what operators write into configs, never by what callers send.
@@ -228,13 +228,13 @@ impl Budget {
             counters.roll(now);
             let mut sum = Spent::new();
             sum.add(counters.spec.period.bucket(now), counters.count(spent));
-            counters.assign(sum);
+            counters.assign(sum, now);
         }
     }
 
     /// The account that counts a request; `None` if the budget does not count it.
     pub(super) fn account_of(&self, spender: &Spender<'_>, now: Timestamp) -> Option<Arc<Account>> {
-        self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender), now))
+        self.counted.fits(spender).then(|| self.accounts.open(self.counted.name(spender).as_ref(), now))
     }
 
     fn adopt(&self, spec: Arc<BudgetSpec>) {
@@ -253,7 +253,7 @@ pub struct Watched(Vec<(Arc<Budget>, Arc<Account>)>);
 pub fn watch(budgets: &[Arc<Budget>], spender: &Spender<'_>) -> Watched {
     let of = |budget: &Arc<Budget>| {
         let counts = budget.counted.fits(spender) && !read(&budget.spec).shadow;
-        let account = counts.then(|| budget.accounts.find(budget.counted.name(spender)))??;
+        let account = counts.then(|| budget.accounts.find(budget.counted.name(spender).as_ref()))??;
         Some((Arc::clone(budget), account))
     };
     Watched(budgets.iter().filter_map(of).collect())

@@ -47,6 +47,11 @@ pub(super) struct Name<'a> {
     pub(super) value: Cow<'a, str>,
 }
 
+impl Name<'_> {
+    /// Of what has no name.
+    pub(super) const NONE: Self = Self { team: "", value: Cow::Borrowed("") };
+}
+
 impl Counted {
     pub(super) fn new(scope: Scope, section: &BudgetSection) -> Self {
         let models = section.models.iter().flatten().map(|pattern| Glob::new(&lower(pattern))).collect();
@@ -104,12 +109,13 @@ impl Counted {
     fn write(&self, member: &Member, text: &mut String) -> fmt::Result {
         match (&self.per, member) {
             (None, _) | (_, Member::All) => write!(text, "{}", self.scope)?,
-            (Some(per), Member::Others) => write!(text, "{} {OTHERS} of {}", noun(per), self.scope)?,
-            (Some(per), Member::Named { team, value }) => {
-                if value.is_empty() {
-                    write!(text, "requests without a {}", noun(per))?;
-                } else {
-                    write!(text, "{} {}", noun(per), shown(value))?;
+            (Some(per), Member::Named { team, .. } | Member::Others { team }) => {
+                match member {
+                    Member::Named { value, .. } if value.is_empty() => {
+                        write!(text, "requests without a {}", noun(per))?;
+                    }
+                    Member::Named { value, .. } => write!(text, "{} {}", noun(per), shown(value))?,
+                    Member::All | Member::Others { .. } => write!(text, "{} {OTHERS}", noun(per))?,
                 }
                 match &self.scope {
                     Scope::Everything if team.is_empty() => {}
@@ -157,8 +163,21 @@ pub(super) enum Member {
         /// The user, model, run or value.
         value: Box<str>,
     },
-    /// Of all names that came when there was no room for more accounts.
-    Others,
+    /// Of all names of a team that came when there was no room for more accounts.
+    Others {
+        /// Empty for models.
+        team: Box<str>,
+    },
+}
+
+impl Member {
+    /// Whether it is a run, user, model or value that this names.
+    pub(super) fn name(&self) -> Name<'_> {
+        match self {
+            Self::Named { team, value } => Name { team, value: Cow::Borrowed(value) },
+            Self::All | Self::Others { .. } => Name::NONE,
+        }
+    }
 }
 
 fn noun(per: &Per) -> &str {

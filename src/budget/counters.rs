@@ -7,6 +7,7 @@ use super::counted::Member;
 use super::section::WhenSpent;
 use super::spec::BudgetSpec;
 use super::spent::Spent;
+use super::state::{BudgetState, Crossing, Shadowed};
 use super::window::{Period, Window};
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
@@ -18,8 +19,10 @@ pub(super) struct Counters {
     spent: Spent,
     /// 128 bits, so that no sum of requests overflows.
     reserved: i128,
-    /// Holds under way, of this window or an earlier one.
+    /// Holds of this window that are under way.
     open: u64,
+    /// Earlier windows with holds that are under way; none at most times.
+    past: Vec<Past>,
     /// `None` before the first use.
     window: Option<Window>,
     /// A reload changed where windows begin; the one under way keeps its usage and gets the new bounds.
@@ -29,6 +32,8 @@ pub(super) struct Counters {
     /// The bit at each percent that was reported in this window.
     crossed: u128,
     shadow: Shadow,
+    /// When it was opened, or what it was last charged for was admitted.
+    pub(super) used_at: Timestamp,
     /// Let go to make room: whoever still has it looks for the name's new account.
     pub(super) is_gone: bool,
 }
@@ -42,60 +47,21 @@ pub(super) struct Hold {
     is_shadowed: bool,
 }
 
+/// A window that is over, and to which requests are still held that it admitted.
+#[derive(Debug)]
+struct Past {
+    turn: u64,
+    spent: i128,
+    reserved: i128,
+    open: u64,
+    window: Window,
+}
+
 /// What a shadow budget would have refused in this window, since the gateway started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Shadow {
     refused: u64,
     amount: i128,
-}
-
-/// An account at an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BudgetState {
-    /// Settled in this window.
-    pub spent: Amount,
-    /// Held by requests that are under way.
-    pub reserved: Amount,
-    /// The limit.
-    pub limit: Amount,
-    /// What a next request could still reserve; below zero when overspent.
-    pub left: Amount,
-    /// The window that these are of.
-    pub window: Window,
-    /// The highest warn threshold that `spent` has reached, in percent.
-    pub crossed: Option<u8>,
-    /// Of a shadow budget: how many requests it would have refused or cut, in this window and since the start.
-    pub would_have_refused: u64,
-    /// Of a shadow budget: what those requests used.
-    pub would_have_saved: Amount,
-}
-
-/// A warn threshold that a settlement passed: told once per window.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Crossing {
-    /// The budget's id.
-    pub budget: String,
-    /// Whose spending, e.g. `team search`.
-    pub scope: String,
-    /// The threshold, in percent of the limit.
-    pub percent: u8,
-    /// What is spent now.
-    pub spent: Amount,
-    /// The limit.
-    pub limit: Amount,
-}
-
-/// A request that a shadow budget would have refused or cut.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shadowed {
-    /// The budget's id.
-    pub budget: String,
-    /// Whose spending, e.g. `user alice of team search`.
-    pub scope: String,
-    /// What the request used.
-    pub used: Amount,
-    /// How many it would have refused by now, this one included.
-    pub refused: u64,
 }
 
 impl Counters {
@@ -105,11 +71,13 @@ impl Counters {
             spent: Spent::new(),
             reserved: 0,
             open: 0,
+            past: Vec::new(),
             window: None,
             moved: false,
             turn: 0,
             crossed: 0,
             shadow: Shadow { refused: 0, amount: 0 },
+            used_at: Window::ALWAYS.start,
             is_gone: false,
         }
     }
@@ -139,14 +107,22 @@ impl Counters {
             Some(current) => current.over(now),
             None => false,
         };
+        let last = self.window;
         let window = *self.window.insert(self.spec.window(now));
         self.moved = false;
         if let Period::Rolling(_) = self.spec.period {
             self.spent.forget_before(self.spec.period.bucket(window.start));
             self.crossed &= self.reached();
         } else if over {
+            self.past.extend(last.filter(|_| self.open > 0).map(|window| Past {
+                turn: self.turn,
+                spent: self.spent.sum(),
+                reserved: self.reserved,
+                open: self.open,
+                window,
+            }));
             self.turn += 1;
-            (self.spent, self.reserved, self.crossed) = (Spent::new(), 0, 0);
+            (self.spent, self.reserved, self.open, self.crossed) = (Spent::new(), 0, 0, 0);
             self.shadow = Shadow::default();
         }
         window
@@ -154,7 +130,11 @@ impl Counters {
 
     /// Whether there is room.
     pub(super) fn has_room(&self, need: Need) -> bool {
-        self.spent.sum() + self.reserved + self.count(need) <= self.spec.limit.count()
+        self.used() + self.count(need) <= self.spec.limit.count()
+    }
+
+    fn used(&self) -> i128 {
+        self.spent.sum() + self.reserved
     }
 
     /// Whether it says no to what begins.
@@ -162,9 +142,12 @@ impl Counters {
         self.spec.is_held() && !self.has_room(need)
     }
 
-    /// Whether it says no to more of what is under way. Nobody is stopped for what they do not ask.
+    /// Whether it says no to more of what is under way, by the window that admitted it. Nobody is stopped for
+    /// what they do not ask.
     pub(super) fn refuses_more(&self, hold: Hold, more: Need) -> bool {
-        self.is_current(hold) && self.count(more) > 0 && self.refuses(more)
+        let count = self.count(more);
+        let used = self.past(hold).map_or(self.used(), |past| past.spent + past.reserved);
+        self.spec.is_held() && count > 0 && used + count > self.spec.limit.count()
     }
 
     /// Reserves, whether there is room or not: ask [`Counters::refuses`] first.
@@ -179,10 +162,8 @@ impl Counters {
     /// Adds to a hold, whether there is room or not.
     pub(super) fn top_up(&mut self, hold: &mut Hold, more: Need) {
         let count = self.count(more);
-        if self.is_current(*hold) {
-            hold.is_shadowed |= count > 0 && self.is_in_shadow_of(more);
-            self.reserved += count;
-        }
+        hold.is_shadowed |= self.is_current(*hold) && count > 0 && self.is_in_shadow_of(more);
+        *self.reserved_with(*hold) += count;
         hold.count += count;
     }
 
@@ -190,17 +171,17 @@ impl Counters {
     pub(super) fn lower(&mut self, hold: &mut Hold, need: Need) {
         let back = hold.count - hold.count.min(self.count(need));
         hold.count -= back;
-        if self.is_current(*hold) {
-            self.reserved -= back;
-        }
+        *self.reserved_with(*hold) -= back;
     }
 
     /// Gives a hold back whole.
     pub(super) fn release(&mut self, hold: Hold) {
-        self.open -= 1;
-        if self.is_current(hold) {
-            self.reserved -= hold.count;
+        *self.reserved_with(hold) -= hold.count;
+        match self.past.iter_mut().find(|past| past.turn == hold.turn) {
+            Some(past) => past.open -= 1,
+            None => self.open -= 1,
         }
+        self.past.retain(|past| past.open > 0);
     }
 
     /// Turns a hold into what was really used, more or less, charged to the window of `charged_at`, which
@@ -208,6 +189,10 @@ impl Counters {
     pub(super) fn settle(&mut self, hold: Hold, charged_at: Timestamp, actual: Need) {
         self.release(hold);
         let count = self.count(actual);
+        if let Some(past) = self.past.iter_mut().find(|past| past.turn == hold.turn) {
+            past.spent += count;
+        }
+        self.used_at = self.used_at.max(charged_at);
         if self.window.is_some_and(|window| window.start <= charged_at) {
             self.spent.add(self.spec.period.bucket(charged_at), count);
         }
@@ -237,8 +222,9 @@ impl Counters {
     }
 
     /// Sets what is spent, as the ledger has it; reservations under way stay.
-    pub(super) fn assign(&mut self, spent: Spent) {
+    pub(super) fn assign(&mut self, spent: Spent, charged_at: Timestamp) {
         self.spent = spent;
+        self.used_at = self.used_at.max(charged_at);
         if let Some(window) = self.window {
             self.spent.forget_before(self.spec.period.bucket(window.start));
         }
@@ -258,12 +244,29 @@ impl Counters {
         }
     }
 
+    /// Whether requests are at work that it holds.
+    pub(super) const fn is_open(&self) -> bool {
+        self.open > 0 || !self.past.is_empty()
+    }
+
     /// Whether it counts nothing at `now`, so that a new account would be the same.
     pub(super) fn is_idle(&mut self, now: Timestamp) -> bool {
-        self.open == 0 && {
+        !self.is_open() && {
             self.roll(now);
             self.spent.is_nothing()
         }
+    }
+
+    /// As [`Counters::state`], of the window that admitted `hold`.
+    pub(super) fn state_of(&self, hold: Hold) -> BudgetState {
+        let now = self.state();
+        self.past(hold).map_or(now, |past| BudgetState {
+            spent: self.amount(past.spent),
+            reserved: self.amount(past.reserved),
+            left: self.amount(self.spec.limit.count() - past.spent - past.reserved),
+            window: past.window,
+            ..now
+        })
     }
 
     /// The highest threshold reached.
@@ -319,9 +322,21 @@ impl Counters {
         need.count(self.spec.limit.unit())
     }
 
-    /// Whether a hold is of the current window. A request is charged to the window that admitted it
-    /// (FAULTS T5); once that is over there is nothing left to hold it to.
-    const fn is_current(&self, hold: Hold) -> bool {
+    /// The window that admitted it, if that is over: a request is charged and held to that one (FAULTS T5).
+    fn past(&self, hold: Hold) -> Option<&Past> {
+        self.past.iter().find(|past| past.turn == hold.turn)
+    }
+
+    /// What is reserved in the window that admitted it.
+    fn reserved_with(&mut self, hold: Hold) -> &mut i128 {
+        match self.past.iter_mut().find(|past| past.turn == hold.turn) {
+            Some(past) => &mut past.reserved,
+            None => &mut self.reserved,
+        }
+    }
+
+    /// Whether a hold is of the current window.
+    pub(super) const fn is_current(&self, hold: Hold) -> bool {
         hold.turn == self.turn
     }
 

@@ -48,7 +48,8 @@ impl Model {
         let window = window(self.accounts[account].period, &jiff::tz::TimeZone::UTC, now);
         let is_rolling = matches!(self.accounts[account].period, Period::Rolling(_));
         // what is under way has not been spent at any time yet
-        entry.accounts.contains(&account) && (window.start <= entry.charged_at || is_rolling && entry.is_open)
+        let is_within = window.start <= entry.charged_at && (is_rolling || window.holds(entry.charged_at));
+        entry.accounts.contains(&account) && (is_within || is_rolling && entry.is_open)
     }
 
     fn sum(&self, account: usize, is_open: bool, now: Timestamp) -> i64 {
@@ -139,8 +140,11 @@ fn history(seed: u64) -> u64 {
             4 | 5 if !held.is_empty() => {
                 let (entry, reservation) = &mut held[0];
                 let entry = &model.entries[*entry];
+                // by the window that admitted it
                 let objects = |account: &usize| {
-                    model.counts(*account, entry, now) && units > 0 && !model.fits(*account, units, now)
+                    let is_rolling = matches!(model.accounts[*account].period, Period::Rolling(_));
+                    let at = if is_rolling { now } else { entry.charged_at };
+                    units > 0 && !model.fits(*account, units, at)
                 };
                 let fits = !entry.accounts.iter().any(objects);
                 assert_eq!(reservation.top_up(need(units)).is_ok(), fits, "seed {seed}: {units} more");

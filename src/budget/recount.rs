@@ -1,17 +1,17 @@
-//! What the ledger says that accounts have spent: counted in one pass over its rows, and set against the
-//! counters. The ledger is the truth.
+//! What the ledger says that accounts have spent: counted in one pass over its rows. Counting opens no account
+//! and lets none go.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::accounts::Account;
-use super::amount::{Amount, Need, Unit};
+use super::amount::{Need, Unit};
 use super::book::{Book, Budget};
-use super::counted::Spender;
-use super::counters::Counters;
+use super::counted::{Member, Name, Spender};
 use super::section::Per;
 use super::spec::Scope;
-use super::spent::Spent;
+use super::sums::{Sum, Sums};
+use super::suspects::{Suspect, Suspects};
 use super::window::{Period, Window};
 use crate::base::clock::Timestamp;
 
@@ -31,54 +31,7 @@ struct Count {
     period: Period,
     unit: Unit,
     window: Window,
-    /// By account.
-    sums: HashMap<u64, Spent>,
-}
-
-/// Accounts whose counters differ from their sums: wrong, or settled meanwhile.
-#[derive(Debug)]
-pub struct Suspects {
-    /// In the order in which they are locked.
-    suspects: Vec<Suspect>,
-    budgets: Vec<Arc<Budget>>,
-}
-
-#[derive(Debug)]
-struct Suspect {
-    budget: Arc<Budget>,
-    account: Arc<Account>,
-    window: Window,
-    period: Period,
-    /// By the ledger.
-    recorded: Spent,
-    /// By the counters; `None` while they are of another window than the one that was counted.
-    reading: Option<Reading>,
-}
-
-#[derive(Debug)]
-struct Reading {
-    counted: Spent,
-    /// What is in earlier buckets had aged out by then.
-    first_bucket: i64,
-    turn: u64,
-}
-
-/// A counter that was not what the ledger says; it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Drift {
-    /// The budget's id.
-    pub budget: String,
-    /// Whose spending.
-    pub scope: String,
-    /// What has an account, in one word.
-    pub scope_word: &'static str,
-    /// What the counter had.
-    pub counted: Amount,
-    /// What the ledger has.
-    pub recorded: Amount,
-    /// No fault: requests that began before the budget did have ended meanwhile, or a run is so old that the
-    /// ledger has forgotten it (its sums of retired rows do not go by runs).
-    pub is_expected: bool,
+    sums: Sums,
 }
 
 impl Recount {
@@ -100,7 +53,7 @@ impl Recount {
                 period: spec.period,
                 unit: spec.limit.unit(),
                 window: spec.window(now),
-                sums: HashMap::new(),
+                sums: Sums::new(budget),
                 budget: Arc::clone(budget),
             }
         };
@@ -117,7 +70,7 @@ impl Recount {
     pub fn add(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need) {
         let places = self.of_all.iter().chain(self.of_team.get(spender.team).into_iter().flatten());
         for place in places {
-            self.counts[*place].add(spender, charged_at, spent, self.now);
+            self.counts[*place].add(spender, charged_at, spent);
         }
     }
 
@@ -141,154 +94,69 @@ impl Recount {
     pub fn suspects(mut self, most: usize) -> Vec<Suspects> {
         let mut all = Vec::new();
         for count in &mut self.counts {
-            for account in count.budget.accounts.all() {
-                let recorded = count.sums.remove(&account.order).unwrap_or_default();
-                let (budget, window, period) = (Arc::clone(&count.budget), count.window, count.period);
-                let mut suspect = Suspect { budget, account, window, period, recorded, reading: None };
-                suspect.read(&mut Arc::clone(&suspect.account).lock(), self.now);
-                all.extend(suspect.differs().then_some(suspect));
+            let (budget, window, period) = (Arc::clone(&count.budget), count.window, count.period);
+            for (account, sum) in count.by_account(&budget, self.now) {
+                // what is in there is not told from the runs that were forgotten
+                let is_mixed = count.is_per_run() && matches!(account.member, Member::Others { .. });
+                if !is_mixed {
+                    let budget = Arc::clone(&budget);
+                    all.extend(Suspect::new(budget, account, (window, period), sum.spent, self.now));
+                }
             }
         }
-        all.sort_by_key(|suspect| suspect.account.order);
-        let mut groups = Vec::new();
-        while !all.is_empty() {
-            let rest = all.split_off(most.min(all.len()));
-            groups.push(Suspects::new(std::mem::replace(&mut all, rest)));
-        }
-        groups
-    }
-}
-
-impl Suspects {
-    fn new(suspects: Vec<Suspect>) -> Self {
-        let mut budgets: Vec<_> = suspects.iter().map(|suspect| Arc::clone(&suspect.budget)).collect();
-        budgets.sort_by(|a, b| a.id().cmp(b.id()));
-        budgets.dedup_by(|a, b| a.id() == b.id());
-        Self { suspects, budgets }
-    }
-
-    /// Reads all of them at one instant at which `quiet` says, while none of them can change, that no request
-    /// is between its row in the ledger and its settlement. `None`, and nothing read, if it does not.
-    pub fn read<P>(&mut self, now: Timestamp, quiet: impl FnOnce() -> Option<P>) -> Option<P> {
-        let accounts: Vec<_> = self.suspects.iter().map(|suspect| Arc::clone(&suspect.account)).collect();
-        let mut locked: Vec<_> = accounts.iter().map(|account| account.lock()).collect();
-        let place = quiet()?;
-        for (suspect, counters) in self.suspects.iter_mut().zip(&mut locked) {
-            suspect.read(counters, now);
-        }
-        Some(place)
-    }
-
-    /// Counts a row that the ledger got between the sums and the reading.
-    pub fn add(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need) {
-        for budget in &self.budgets {
-            let counted = budget.counted();
-            if !counted.covers(spender) || !counted.fits(spender) {
-                continue;
-            }
-            let Some(account) = budget.accounts.find(counted.name(spender)) else { continue };
-            let found = self.suspects.binary_search_by_key(&account.order, |suspect| suspect.account.order);
-            if let Ok(place) = found {
-                self.suspects[place].add(charged_at, spent);
-            }
-        }
-    }
-
-    /// Makes every counter what the ledger says, by what it lacked when it was read: what was settled since
-    /// then stays. Tells what was wrong.
-    #[must_use]
-    pub fn repair(self) -> Vec<Drift> {
-        self.suspects.into_iter().filter_map(Suspect::repair).collect()
+        Suspects::grouped(all, most)
     }
 }
 
 impl Count {
-    fn add(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need, now: Timestamp) {
+    fn add(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need) {
+        let counted = self.budget.counted();
         let count = spent.count(self.unit);
         let is_over = self.window.over(charged_at) && !self.is_rolling();
-        if count == 0 || charged_at < self.window.start || is_over || !self.budget.counted().covers(spender) {
-            return;
+        if count != 0
+            && charged_at >= self.window.start
+            && !is_over
+            && counted.covers(spender)
+            && counted.fits(spender)
+        {
+            let name = counted.name(spender).unwrap_or(Name::NONE);
+            self.sums.add(&name, charged_at, self.period.bucket(charged_at), count);
         }
-        if let Some(account) = self.budget.account_of(spender, now) {
-            self.sums.entry(account.order).or_default().add(self.period.bucket(charged_at), count);
+    }
+
+    /// All accounts of a budget that counts the same, each with the sums of the names that are counted there.
+    fn by_account(&mut self, budget: &Budget, now: Timestamp) -> Vec<(Arc<Account>, Sum)> {
+        let nothing = |account: Arc<Account>| (account.order, (account, Sum::default()));
+        let mut all: HashMap<u64, _> = budget.accounts.all().into_iter().map(nothing).collect();
+        let has_forgotten = budget.accounts.has_forgotten();
+        for (member, sum) in self.sums.take() {
+            if has_forgotten && !budget.accounts.has(&member.name()) {
+                continue;
+            }
+            if let Some(account) = budget.accounts.place(&member, now) {
+                let (_, whole) = all.entry(account.order).or_insert((account, Sum::default()));
+                whole.add_all(&sum);
+            }
         }
+        all.into_values().collect()
     }
 
     fn assign(mut self, budget: &Budget, now: Timestamp) {
-        let mut sums = HashMap::new();
-        for account in self.budget.accounts.all() {
-            if let Some(sum) = self.sums.remove(&account.order) {
-                sums.insert(account.member.clone(), sum);
+        for (account, sum) in self.by_account(budget, now) {
+            let mut counters = account.lock();
+            let window = counters.roll(now);
+            // not those of a later window, in which a clock that went back finds them
+            if window == self.window || self.is_rolling() {
+                counters.assign(sum.spent, sum.last);
             }
-        }
-        for account in budget.accounts.all() {
-            let sum = sums.remove(&account.member).unwrap_or_default();
-            self.set(&account, sum, now);
-        }
-        for (member, sum) in sums {
-            self.set(&budget.accounts.open_for(&member, now), sum, now);
         }
     }
 
-    fn set(&self, account: &Account, sum: Spent, now: Timestamp) {
-        let mut counters = account.lock();
-        let window = counters.roll(now);
-        // not those of a later window, in which a clock that went back finds them
-        if window == self.window || self.is_rolling() {
-            counters.assign(sum);
-        }
+    fn is_per_run(&self) -> bool {
+        self.budget.counted().per == Some(Per::Run)
     }
 
     const fn is_rolling(&self) -> bool {
         matches!(self.period, Period::Rolling(_))
-    }
-}
-
-impl Suspect {
-    fn read(&mut self, counters: &mut Counters, now: Timestamp) {
-        let window = counters.roll(now);
-        let is_rolling = matches!(self.period, Period::Rolling(_));
-        let is_same = !counters.is_gone && (window == self.window || is_rolling);
-        let first_bucket = self.period.bucket(window.start);
-        self.recorded.forget_before(first_bucket);
-        self.reading = is_same.then(|| Reading {
-            counted: counters.spent().clone(),
-            first_bucket,
-            turn: counters.turn(),
-        });
-    }
-
-    fn differs(&self) -> bool {
-        self.reading.as_ref().is_some_and(|reading| reading.counted != self.recorded)
-    }
-
-    fn add(&mut self, charged_at: Timestamp, spent: Need) {
-        let is_over = self.window.over(charged_at) && !matches!(self.period, Period::Rolling(_));
-        if charged_at >= self.window.start && !is_over {
-            let count = spent.count(self.budget.spec().limit.unit());
-            self.recorded.add(self.period.bucket(charged_at), count);
-        }
-    }
-
-    /// Whether less than nothing is missing, of runs that never end.
-    fn is_forgotten(&self, missing: &Spent) -> bool {
-        let per_run = self.budget.counted().per == Some(Per::Run);
-        per_run && self.period == Period::Total && missing.sum() < 0
-    }
-
-    fn repair(mut self) -> Option<Drift> {
-        self.recorded.forget_before(self.reading.as_ref()?.first_bucket);
-        let reading = self.reading.as_ref().filter(|_| self.differs())?;
-        let missing = self.recorded.minus(&reading.counted);
-        let mut counters = self.account.lock();
-        counters.repair(reading.turn, &missing);
-        Some(Drift {
-            budget: self.budget.id().to_owned(),
-            scope: self.budget.counted().describe(&self.account.member),
-            scope_word: self.budget.scope_word(),
-            counted: counters.amount(reading.counted.sum()),
-            recorded: counters.amount(self.recorded.sum()),
-            is_expected: self.budget.is_catching_up() || self.is_forgotten(&missing),
-        })
     }
 }

@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::amount::{Amount, Need, Unit};
 use super::counted::Member;
-use super::counters::Counters;
+use super::counters::{Counters, Hold};
 use super::section::WhenSpent;
+use super::state::BudgetState;
 use super::window::Period;
 use crate::base::clock::Timestamp;
 
@@ -39,7 +40,23 @@ pub struct Refusal {
 
 impl Refusal {
     pub(super) fn new(counters: &Counters, member: &Member, need: Need) -> Self {
-        let state = counters.state();
+        Self::in_state(counters.state(), counters.resets_at(need), counters, member, need)
+    }
+
+    /// Of more for what is under way, by the window that admitted it.
+    pub(super) fn of_more(counters: &Counters, hold: Hold, member: &Member, more: Need) -> Self {
+        let state = counters.state_of(hold);
+        let resets_at = if counters.is_current(hold) { counters.resets_at(more) } else { state.window.end };
+        Self::in_state(state, resets_at, counters, member, more)
+    }
+
+    fn in_state(
+        state: BudgetState,
+        resets_at: Option<Timestamp>,
+        counters: &Counters,
+        member: &Member,
+        need: Need,
+    ) -> Self {
         let spec = &counters.spec;
         Self {
             budget: spec.id.clone(),
@@ -51,7 +68,7 @@ impl Refusal {
             left: state.left,
             need: counters.amount(counters.count(need)),
             when_spent: spec.when_spent,
-            resets_at: counters.resets_at(need),
+            resets_at,
             period: spec.period,
             setting: format!("{}: limit_{}", spec.counted.scope.setting(), spec.limit.unit().as_str()),
         }

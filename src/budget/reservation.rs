@@ -6,10 +6,11 @@ use super::accounts::Account;
 use super::amount::Need;
 use super::book::Budget;
 use super::counted::Spender;
-use super::counters::{Counters, Crossing, Hold, Shadowed};
+use super::counters::{Counters, Hold};
 use super::lock::Guard;
 use super::refusal::Refusal;
 use super::section::WhenSpent;
+use super::state::{Crossing, Shadowed};
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 
@@ -105,8 +106,8 @@ impl Reservation {
         self.need
     }
 
-    /// Holds `more` in all budgets, or in none. A budget whose window ended since the admission does not
-    /// object: the request is charged to the window that admitted it.
+    /// Holds `more` in all budgets, or in none. Where the window ended since the admission, the request is
+    /// still held to what that one has left: it is charged there.
     ///
     /// # Errors
     /// When a budget that refuses has no room; what was held stays held.
@@ -115,8 +116,8 @@ impl Reservation {
         let objects = |(counters, hold, _): &&(Guard<'_, Counters>, &mut Hold, &Account)| {
             counters.refuses_more(**hold, more)
         };
-        if let Some((full, _, account)) = locked.iter().find(objects) {
-            return Err(Box::new(Refusal::new(full, &account.member, more)));
+        if let Some((full, hold, account)) = locked.iter().find(objects) {
+            return Err(Box::new(Refusal::of_more(full, **hold, &account.member, more)));
         }
         for (counters, hold, _) in &mut locked {
             counters.top_up(hold, more);

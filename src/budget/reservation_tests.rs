@@ -146,10 +146,14 @@ fn a_request_is_charged_to_the_window_that_admitted_it() {
         (reserve(&[Arc::clone(&budget)], need(30), NOON), reserve(&[Arc::clone(&budget)], need(70), NOON));
     let today = reserve(&[Arc::clone(&budget)], need(100), TOMORROW).expect("a new window is empty");
     let mut settled = settled.unwrap();
-    settled.top_up(need(50)).expect("the window that admitted it is over");
+    let refusal = settled.top_up(need(1)).expect_err("the window that admitted it is full");
+    assert_eq!((refusal.reserved.count, refusal.left.count), (100, 0));
+    assert_eq!(refusal.resets_at, Some(budget.state(TOMORROW).window.start), "a new request has room");
+    drop(released);
+    settled.top_up(need(50)).expect("there is room again");
+    assert_eq!(settled.top_up(need(21)).unwrap_err().left.count, 20);
     assert_eq!(counters(&budget, TOMORROW), (0, 100));
     settled.settle(need(60));
-    drop(released);
     assert_eq!(counters(&budget, TOMORROW), (0, 100));
     today.settle(need(90));
     assert_eq!(counters(&budget, TOMORROW), (90, 0));
@@ -304,15 +308,20 @@ const LIMITS: [i64; 3] = [100, 150, 250];
 
 impl Model {
     fn sum(&self, of: &[(i64, u8, i64)], budget: usize) -> i64 {
-        let counts = |(day, mask, _): &&(i64, u8, i64)| *day == self.day && mask & (1 << budget) != 0;
-        of.iter().filter(counts).map(|(_, _, units)| units).sum()
+        sum(of, self.day, budget)
     }
 
-    fn fits(&self, mask: u8, units: i64) -> bool {
-        (0..LIMITS.len()).filter(|budget| mask & (1 << budget) != 0).all(|budget| {
-            self.sum(&self.open, budget) + self.sum(&self.settled, budget) + units <= LIMITS[budget]
-        })
+    /// Whether there is room on a day.
+    fn fits(&self, day: i64, mask: u8, units: i64) -> bool {
+        (0..LIMITS.len())
+            .filter(|budget| mask & (1 << budget) != 0)
+            .all(|n| sum(&self.open, day, n) + sum(&self.settled, day, n) + units <= LIMITS[n])
     }
+}
+
+fn sum(of: &[(i64, u8, i64)], day: i64, budget: usize) -> i64 {
+    let counts = |(of_day, mask, _): &&(i64, u8, i64)| *of_day == day && mask & (1 << budget) != 0;
+    of.iter().filter(counts).map(|(_, _, units)| units).sum()
 }
 
 proptest! {
@@ -329,7 +338,7 @@ proptest! {
                     let chosen: Vec<_> =
                         (0..3).filter(|n| mask & (1 << n) != 0).map(|n| Arc::clone(&budgets[n])).collect();
                     let got = reserve(&chosen, need(units), now);
-                    prop_assert_eq!(got.is_ok(), model.fits(mask, units));
+                    prop_assert_eq!(got.is_ok(), model.fits(model.day, mask, units));
                     if let Ok(reservation) = got {
                         held.push(reservation);
                         model.open.push((model.day, mask, units));
@@ -338,7 +347,7 @@ proptest! {
                 Step::TopUp { place, units } if !held.is_empty() => {
                     let place = place % held.len();
                     let (day, mask, _) = model.open[place];
-                    let fits = day != model.day || model.fits(mask, units);
+                    let fits = units == 0 || model.fits(day, mask, units);
                     prop_assert_eq!(held[place].top_up(need(units)).is_ok(), fits);
                     if fits {
                         model.open[place].2 += units;

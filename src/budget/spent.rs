@@ -34,6 +34,12 @@ impl Spent {
         }
     }
 
+    pub(super) fn add_all(&mut self, other: &Self) {
+        for (bucket, count) in &other.buckets {
+            self.add(*bucket, *count);
+        }
+    }
+
     /// Lets go of what is in buckets before `first`.
     pub(super) fn forget_before(&mut self, first: i64) {
         let over = self.buckets.partition_point(|(bucket, _)| *bucket < first);

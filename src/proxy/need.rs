@@ -17,7 +17,7 @@ use crate::routing::router::Target;
 
 /// What a request needs, by the output that it may make. A failover must not need more than was reserved,
 /// so it is always that of the dearest target.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Needs {
     targets: Vec<OfTarget>,
     tiers: Vec<Tier>,
@@ -27,7 +27,7 @@ pub(super) struct Needs {
     lost: NanoUsd,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct OfTarget {
     price: Option<Arc<Price>>,
     input: u64,
@@ -37,7 +37,7 @@ struct OfTarget {
 }
 
 /// What is billed beside the answer's tokens.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Beside {
     cost: Option<NanoUsd>,
     /// A tool is asked for that nobody has priced.

@@ -5,10 +5,10 @@ use jiff::tz::TimeZone;
 use super::Checker;
 use super::roads::catalogue_of;
 use crate::base::clock::Clock;
-use crate::budget::section::{BudgetSection, Every, Per, Unpriced};
+use crate::budget::section::{BudgetSection, Every, Per, Unpriced, WhenSpent};
 use crate::budget::{BudgetFault, BudgetSpec, Scope};
 use crate::config::report::KeyPath;
-use crate::config::settings::Settings;
+use crate::config::settings::{Settings, Unmetered};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     list(&KeyPath::top("budgets"), &settings.budgets, settings, checker);
@@ -18,6 +18,29 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
         for (index, key) in team.keys.iter().enumerate() {
             list(&path.key("keys").item(index).key("budgets"), &key.budgets, settings, checker);
         }
+    }
+}
+
+/// Paths that cannot be metered pass by what is meant to hold: that should be known.
+pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
+    // who mends a fault first is told of this then
+    if settings.unmetered != Unmetered::Forward || checker.report.has_errors() {
+        return;
+    }
+    let path = KeyPath::top("unmetered");
+    let (teams, keys) = (settings.teams.values(), || settings.teams.values().flat_map(|team| &team.keys));
+    let of_teams = teams.clone().flat_map(|team| &team.budgets);
+    let budgets = settings.budgets.iter().chain(of_teams).chain(keys().flat_map(|key| &key.budgets));
+    let is_held = |budget: &BudgetSection| !budget.shadow && budget.when_spent != WhenSpent::Warn;
+    if budgets.into_iter().any(is_held) {
+        let message =
+            "budgets do not hold requests that cannot be metered, such as batches and realtime sessions";
+        checker.warning(&path, message, "`unmetered: refuse` refuses those to callers with a budget");
+    }
+    if teams.clone().any(|team| team.models.is_some()) || keys().any(|key| key.models.is_some()) {
+        let message =
+            "lists of `models` do not hold requests that cannot be metered: those may ask for any model";
+        checker.warning(&path, message, "`unmetered: refuse` refuses those to callers with a budget");
     }
 }
 

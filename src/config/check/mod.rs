@@ -26,6 +26,7 @@ pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
     budgets::check(settings, &mut checker);
     signals::check(settings, &mut checker);
     retention(settings, &mut checker);
+    budgets::unmetered(settings, &mut checker);
 }
 
 /// Rows must stay as long as a budget that ends counts them: it is counted from them at every start.

@@ -129,6 +129,20 @@ fn what_deserves_a_look_is_warned_of_and_loads() {
 }
 
 #[test]
+fn what_passes_by_budgets_and_lists_of_models_is_warned_of() {
+    let warned = |more: &str| {
+        let loaded = load_text(format!("{SMALL}{more}")).unwrap();
+        loaded.warnings.iter().filter(|warning| warning.path == "unmetered").count()
+    };
+    let held = "budgets: [{ limit_usd: 1, every: day }]\n";
+    let models = "teams: { t: { models: [gpt-4o], keys: [{ name: a, key: \"${KEY}\" }] } }\n";
+    assert_eq!((warned(""), warned(held), warned(models)), (0, 1, 1));
+    assert_eq!(warned(&format!("{held}{models}unmetered: forward\n")), 2);
+    assert_eq!(warned(&format!("{held}{models}unmetered: refuse\n")), 0);
+    assert_eq!(warned("budgets: [{ limit_usd: 1, every: day, shadow: true }]\n"), 0, "it holds nothing");
+}
+
+#[test]
 fn headers_are_such_as_can_be_sent() {
     let headers = "{ \"b c\": x, host: h, x-fine: \"\u{e9}\", api-key: \"k\", authorization: \"Bearer ${KEY}\", x-n: 5 }";
     let text =

@@ -199,6 +199,14 @@ impl Journal {
         tail_of(&self.tail).end
     }
 
+    /// [`Journal::end`] if no outcome waits in memory: then every outcome that was closed is before it. Both
+    /// are looked at under one lock, since what waits may be written at any time.
+    #[must_use]
+    pub fn whole_end(&self) -> Option<Position> {
+        let tail = tail_of(&self.tail);
+        (tail.unwritten.len() == 0).then_some(tail.end)
+    }
+
     /// Bytes written between two places, about: full segments are taken at their configured size.
     #[must_use]
     pub fn distance(&self, from: Position, to: Position) -> u64 {

@@ -223,9 +223,11 @@ fn an_outcome_that_the_disk_does_not_take_is_written_when_it_does() {
     journal.intend(&intent(3)).unwrap_err();
     journal.make_good().unwrap_err();
     assert_eq!(journal.unwritten(), 2, "a try that fails loses nothing");
+    assert_eq!(journal.whole_end(), None, "outcomes are closed that no file has");
     make_room(&folder);
     journal.intend(&intent(4)).unwrap();
     assert_eq!(journal.unwritten(), 0);
+    assert_eq!(journal.whole_end(), Some(journal.end()));
     let told = [(Kind::Intent, intent(1)), (Kind::Outcome, record(1)), (Kind::Outcome, record(2))];
     assert_eq!(read(&journal), [&told[..], &[(Kind::Intent, intent(4))]].concat());
 }
