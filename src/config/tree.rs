@@ -33,6 +33,11 @@ pub(super) struct Entry {
 }
 
 impl Node {
+    /// Whether the file says something at `path`.
+    pub(super) fn has(&self, path: &KeyPath) -> bool {
+        path.0.iter().try_fold(self, |node, step| node.child(step)).is_some()
+    }
+
     /// Where the value at `path` begins; where its nearest parent does, when it is not written.
     pub(super) fn spot_of(&self, path: &KeyPath) -> Spot {
         let (mut node, mut steps) = (self, path.0.iter());

@@ -23,11 +23,12 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
 
 /// Paths that cannot be metered pass by what is meant to hold: that should be known.
 pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
-    // who mends a fault first is told of this then
-    if settings.unmetered != Unmetered::Forward || checker.report.has_errors() {
+    let path = KeyPath::top("unmetered");
+    // who writes it down knows it, and who mends a fault first is told of it then
+    let is_known = settings.unmetered != Unmetered::Forward || checker.root.has(&path);
+    if is_known || checker.report.has_errors() {
         return;
     }
-    let path = KeyPath::top("unmetered");
     let (teams, keys) = (settings.teams.values(), || settings.teams.values().flat_map(|team| &team.keys));
     let of_teams = teams.clone().flat_map(|team| &team.budgets);
     let budgets = settings.budgets.iter().chain(of_teams).chain(keys().flat_map(|key| &key.budgets));
@@ -35,12 +36,12 @@ pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
     if budgets.into_iter().any(is_held) {
         let message =
             "budgets do not hold requests that cannot be metered, such as batches and realtime sessions";
-        checker.warning(&path, message, "`unmetered: refuse` refuses those to callers with a budget");
+        checker.warning(&path, message, "write `unmetered: refuse` to refuse those to callers with a budget, or `unmetered: forward` if it is meant so");
     }
     if teams.clone().any(|team| team.models.is_some()) || keys().any(|key| key.models.is_some()) {
         let message =
             "lists of `models` do not hold requests that cannot be metered: those may ask for any model";
-        checker.warning(&path, message, "`unmetered: refuse` refuses those to callers with a budget");
+        checker.warning(&path, message, "write `unmetered: refuse` to refuse those to callers with a budget, or `unmetered: forward` if it is meant so");
     }
 }
 

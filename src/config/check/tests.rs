@@ -137,7 +137,8 @@ fn what_passes_by_budgets_and_lists_of_models_is_warned_of() {
     let held = "budgets: [{ limit_usd: 1, every: day }]\n";
     let models = "teams: { t: { models: [gpt-4o], keys: [{ name: a, key: \"${KEY}\" }] } }\n";
     assert_eq!((warned(""), warned(held), warned(models)), (0, 1, 1));
-    assert_eq!(warned(&format!("{held}{models}unmetered: forward\n")), 2);
+    assert_eq!(warned(&format!("{held}{models}")), 2);
+    assert_eq!(warned(&format!("{held}{models}unmetered: forward\n")), 0, "it is meant so");
     assert_eq!(warned(&format!("{held}{models}unmetered: refuse\n")), 0);
     assert_eq!(warned("budgets: [{ limit_usd: 1, every: day, shadow: true }]\n"), 0, "it holds nothing");
 }
