@@ -338,4 +338,19 @@ mod tests {
         let ladder = Ladder { base: 1, steps: vec![(100, 2), (200, 3)] };
         assert_eq!([99, 100, 150, 200, 900].map(|above| ladder.above(above)), [1, 2, 2, 3, 3]);
     }
+
+    #[test]
+    fn the_first_source_is_told_once_and_known_of_every_entry() {
+        let written = include_str!("../../config/prices.json");
+        let told: CatalogueFile = serde_json::from_str(written).unwrap();
+        let first = told.sources[0].name.clone();
+        assert!(told.models.iter().any(|entry| entry.source.is_empty()));
+        assert!(told.models.iter().all(|entry| entry.source != first));
+        let mut whole = told.clone();
+        whole.fill_in();
+        assert!(whole.models.iter().all(|entry| !entry.source.is_empty()));
+        assert!(whole.models.iter().any(|entry| entry.source == first));
+        whole.shorten();
+        assert!(whole == told, "nothing else has changed");
+    }
 }
