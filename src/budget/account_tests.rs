@@ -212,6 +212,8 @@ fn a_new_run_is_never_locked_out_however_many_there_were() {
         assert!(budget.standings(at(n), 1_000).0.len() <= 100);
     }
     assert_eq!(refused(&budget, &run("950"), 1, at(1_000)).spent.count, 10, "the latest are remembered");
+    let known = budget.standings(at(1_000), 1_000).0.len();
+    assert!((90..=100).contains(&known), "a tenth is forgotten at once, and no more: {known}");
     long.settle(need(10));
     assert_eq!(refused(&budget, &run("at work since long ago"), 1, at(1_000)).spent.count, 10);
 }

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn a_good_file_is_summed_up() {
         let text = "upstreams: { a: { base_url: \"https://a.test\" } }\nopen: true\nteams: { t: { budgets: \
-                    [{ limit_usd: 1, every: day }] } }\n";
+                    [{ limit_usd: 1, every: day }] } }\nunmetered: refuse\n";
         let (lines, json, exit) = check(text);
         assert_eq!(lines, ["c.yaml: good: 1 upstream, 0 routes, 1 team, 0 keys, 1 budget, 0 prices"]);
         assert_eq!((exit, &json["ok"], &json["holds"]["budgets"]), (Exit::Ok, &json!(true), &json!(1)));
