@@ -275,3 +275,7 @@ fn state_of(account: &Account, now: Timestamp) -> BudgetState {
     counters.roll(now);
     counters.state()
 }
+
+#[cfg(test)]
+#[path = "book_tests.rs"]
+mod tests;

@@ -245,9 +245,9 @@ mod tests {
     #[test]
     fn steps_rise_in_whatever_order_they_are_given() {
         let above = |tokens| Rates::default().with(Unit::Input, PicoUsd::new(tokens));
-        let tariff = [200, 300, 100].iter().fold(Tariff::flat(Rates::default()), |tariff, &tokens| {
-            tariff.with_step(u64::try_from(tokens).unwrap(), above(tokens))
-        });
+        let tariff = [200, 300, 100]
+            .iter()
+            .fold(Tariff::flat(Rates::default()), |tariff, &tokens| tariff.with_step(tokens, above(tokens)));
         assert_eq!(tariff.steps(), [(100, above(100)), (200, above(200)), (300, above(300))]);
         // of two at one threshold, the first that was given
         let twice = Tariff::flat(Rates::default()).with_step(100, above(1)).with_step(100, above(2));
