@@ -69,6 +69,21 @@ fn a_standing_says_which_budget_it_is_of_and_what_has_the_account() {
 }
 
 #[test]
+fn a_budget_counts_the_spending_of_its_holder_and_of_nobody_else() {
+    let tags = BTreeMap::new();
+    let spends = |team, key| Spender { team, key, user: "", run: "", model: "gpt-4o", tags: &tags };
+    let (prod, ci, other) = (spends("search", "prod"), spends("search", "ci"), spends("support", "prod"));
+    for (scope, covered) in [
+        (Scope::Everything, [true, true, true]),
+        (team(), [true, true, false]),
+        (Scope::Key("search".into(), "prod".into()), [true, false, false]),
+    ] {
+        let budget = Book::new().open(spec(scope, Every::Day, None));
+        assert_eq!([prod, ci, other].map(|spender| budget.counted().covers(&spender)), covered);
+    }
+}
+
+#[test]
 fn a_budget_that_is_behind_says_so_until_it_is_not() {
     let budget = Book::new().open(spec(team(), Every::Day, None));
     assert!(!budget.is_catching_up());
