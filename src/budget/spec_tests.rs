@@ -71,3 +71,30 @@ fn a_window_that_cannot_be_is_refused() {
         assert_eq!(BudgetSpec::new(Scope::Everything, &bad), Err(fault));
     }
 }
+
+#[test]
+fn a_rolling_window_is_between_a_minute_and_a_year() {
+    let rolling = |secs: u64| {
+        let span = std::time::Duration::from_secs(secs);
+        let section = BudgetSection { every: None, rolling: Some(Span(span)), ..section() };
+        BudgetSpec::new(Scope::Everything, &section).map(|spec| spec.period)
+    };
+    let (shortest, longest) = (60, 366 * 86_400);
+    for secs in [shortest, longest] {
+        assert_eq!(rolling(secs), Ok(Period::Rolling(std::time::Duration::from_secs(secs))));
+    }
+    for secs in [shortest - 1, longest + 1] {
+        assert_eq!(rolling(secs), Err(BudgetFault::Rolling));
+    }
+}
+
+#[test]
+fn words_of_the_config_are_read_as_they_are_shown() {
+    for when in [WhenSpent::Refuse, WhenSpent::Cut, WhenSpent::Clamp, WhenSpent::Warn] {
+        let word = format!("\"{}\"", when.as_str());
+        assert_eq!(serde_json::from_str::<WhenSpent>(&word).unwrap(), when);
+    }
+    let per = |text: &str| serde_json::from_value::<Per>(text.into()).ok();
+    assert_eq!(per("tag:env"), Some(Per::Tag("env".into())));
+    assert_eq!((per("tag:"), per("tag"), per("day")), (None, None, None));
+}
