@@ -47,26 +47,74 @@ impl Usage {
     /// The sum of two usages, unit by unit, held at the top of the range.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
+        let mut sum = self.counts();
+        for (count, more) in sum.iter_mut().zip(other.counts()) {
+            *count = count.saturating_add(more);
+        }
+        Self::from_counts(sum)
+    }
+
+    /// The counts in the order in which they are declared; [`Usage::from_counts`] takes them back.
+    #[must_use]
+    pub const fn counts(&self) -> [u64; UNITS] {
+        [
+            self.input_tokens,
+            self.cached_input_tokens,
+            self.cache_write_tokens,
+            self.cache_write_long_tokens,
+            self.input_audio_tokens,
+            self.input_image_tokens,
+            self.output_tokens,
+            self.reasoning_tokens,
+            self.output_audio_tokens,
+            self.output_image_tokens,
+            self.seconds,
+            self.characters,
+            self.images,
+            self.web_searches,
+        ]
+    }
+
+    /// The usage of these counts.
+    #[must_use]
+    pub const fn from_counts(counts: [u64; UNITS]) -> Self {
+        let [
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            cache_write_long_tokens,
+            input_audio_tokens,
+            input_image_tokens,
+            output_tokens,
+            reasoning_tokens,
+            output_audio_tokens,
+            output_image_tokens,
+            seconds,
+            characters,
+            images,
+            web_searches,
+        ] = counts;
         Self {
-            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
-            cached_input_tokens: self.cached_input_tokens.saturating_add(other.cached_input_tokens),
-            cache_write_tokens: self.cache_write_tokens.saturating_add(other.cache_write_tokens),
-            cache_write_long_tokens: self
-                .cache_write_long_tokens
-                .saturating_add(other.cache_write_long_tokens),
-            input_audio_tokens: self.input_audio_tokens.saturating_add(other.input_audio_tokens),
-            input_image_tokens: self.input_image_tokens.saturating_add(other.input_image_tokens),
-            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
-            reasoning_tokens: self.reasoning_tokens.saturating_add(other.reasoning_tokens),
-            output_audio_tokens: self.output_audio_tokens.saturating_add(other.output_audio_tokens),
-            output_image_tokens: self.output_image_tokens.saturating_add(other.output_image_tokens),
-            seconds: self.seconds.saturating_add(other.seconds),
-            characters: self.characters.saturating_add(other.characters),
-            images: self.images.saturating_add(other.images),
-            web_searches: self.web_searches.saturating_add(other.web_searches),
+            input_tokens,
+            cached_input_tokens,
+            cache_write_tokens,
+            cache_write_long_tokens,
+            input_audio_tokens,
+            input_image_tokens,
+            output_tokens,
+            reasoning_tokens,
+            output_audio_tokens,
+            output_image_tokens,
+            seconds,
+            characters,
+            images,
+            web_searches,
         }
     }
 }
+
+/// How many kinds of units a usage counts.
+pub const UNITS: usize = 14;
 
 /// Where the counts came from (DESIGN, decision 3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

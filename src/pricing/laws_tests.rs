@@ -52,21 +52,9 @@ fn count() -> impl Strategy<Value = u64> {
 }
 
 fn usage() -> impl Strategy<Value = Usage> {
-    proptest::collection::vec(count(), 14).prop_map(|counts| Usage {
-        input_tokens: counts[0],
-        cached_input_tokens: counts[1],
-        cache_write_tokens: counts[2],
-        cache_write_long_tokens: counts[3],
-        input_audio_tokens: counts[4],
-        input_image_tokens: counts[5],
-        output_tokens: counts[6],
-        reasoning_tokens: counts[7],
-        output_audio_tokens: counts[8],
-        output_image_tokens: counts[9],
-        seconds: counts[10],
-        characters: counts[11],
-        images: counts[12] % 100,
-        web_searches: counts[13] % 100,
+    proptest::array::uniform14(count()).prop_map(|counts| {
+        let usage = Usage::from_counts(counts);
+        Usage { images: usage.images % 100, web_searches: usage.web_searches % 100, ..usage }
     })
 }
 

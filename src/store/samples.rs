@@ -79,7 +79,7 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
                 cache: CacheResult::ALL[words.1],
                 disconnect: Disconnect::ALL[words.3],
                 attempt_log: text(),
-                usage: usage(units),
+                usage: Usage::from_counts(units),
                 usage_source: sources[words.2],
                 extra_usage: text(),
                 service_tier: text(),
@@ -99,39 +99,4 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
             }
         },
     )
-}
-
-fn usage(units: [u64; 14]) -> Usage {
-    let [
-        input_tokens,
-        cached_input_tokens,
-        cache_write_tokens,
-        cache_write_long_tokens,
-        input_audio_tokens,
-        input_image_tokens,
-        output_tokens,
-        reasoning_tokens,
-        output_audio_tokens,
-        output_image_tokens,
-        seconds,
-        characters,
-        images,
-        web_searches,
-    ] = units;
-    Usage {
-        input_tokens,
-        cached_input_tokens,
-        cache_write_tokens,
-        cache_write_long_tokens,
-        input_audio_tokens,
-        input_image_tokens,
-        output_tokens,
-        reasoning_tokens,
-        output_audio_tokens,
-        output_image_tokens,
-        seconds,
-        characters,
-        images,
-        web_searches,
-    }
 }

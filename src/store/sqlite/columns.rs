@@ -7,7 +7,7 @@ use rusqlite::types::ToSqlOutput;
 use rusqlite::{Row, Statement};
 
 use crate::base::money::NanoUsd;
-use crate::base::usage::{Usage, UsageSource};
+use crate::base::usage::{UNITS, Usage, UsageSource};
 use crate::store::record::{CacheResult, Disconnect, Outcome, Record};
 
 /// The columns in the order in which [`bind`] writes and [`read_into`] reads them.
@@ -44,7 +44,7 @@ pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::
     binder.value(i64::from(record.attempts))?;
     binder.value(i64::from(record.stream))?;
     binder.text(record.cache.as_str())?;
-    for count in units(&record.usage) {
+    for count in record.usage.counts() {
         binder.count(count)?;
     }
     binder.text(record.usage_source.as_str())?;
@@ -111,7 +111,7 @@ pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<
     for count in &mut counts {
         *count = cells.count()?;
     }
-    record.usage = usage(counts);
+    record.usage = Usage::from_counts(counts);
     record.usage_source = source_from_word(cells.word()?);
     record.cost = cells.next::<Option<i64>>()?.map(NanoUsd::new);
     record.saved = NanoUsd::new(cells.next()?);
@@ -211,44 +211,4 @@ fn source_from_word(word: &str) -> UsageSource {
         .into_iter()
         .find(|source| source.as_str() == word)
         .unwrap_or(UsageSource::None)
-}
-
-const UNITS: usize = 14;
-
-pub(super) fn units(usage: &Usage) -> [u64; UNITS] {
-    [
-        usage.input_tokens,
-        usage.cached_input_tokens,
-        usage.cache_write_tokens,
-        usage.cache_write_long_tokens,
-        usage.input_audio_tokens,
-        usage.input_image_tokens,
-        usage.output_tokens,
-        usage.reasoning_tokens,
-        usage.output_audio_tokens,
-        usage.output_image_tokens,
-        usage.seconds,
-        usage.characters,
-        usage.images,
-        usage.web_searches,
-    ]
-}
-
-pub(super) fn usage(counts: [u64; UNITS]) -> Usage {
-    Usage {
-        input_tokens: counts[0],
-        cached_input_tokens: counts[1],
-        cache_write_tokens: counts[2],
-        cache_write_long_tokens: counts[3],
-        input_audio_tokens: counts[4],
-        input_image_tokens: counts[5],
-        output_tokens: counts[6],
-        reasoning_tokens: counts[7],
-        output_audio_tokens: counts[8],
-        output_image_tokens: counts[9],
-        seconds: counts[10],
-        characters: counts[11],
-        images: counts[12],
-        web_searches: counts[13],
-    }
 }

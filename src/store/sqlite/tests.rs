@@ -5,6 +5,7 @@ use tempfile::TempDir;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
+use crate::base::usage::Usage;
 use crate::store::ledger::{Filter, LedgerReader, Spending};
 use crate::store::record::Outcome;
 use crate::store::samples::{any_record, record};
@@ -39,9 +40,9 @@ fn as_stored(record: Record) -> Record {
     let held = |count: &mut u64| *count = (*count).min(i64::MAX.unsigned_abs());
     let Record { usage, reserved_tokens, duration_us, first_token_us, overhead_us, response_bytes, .. } =
         &mut stored;
-    let mut counts = columns::units(usage);
+    let mut counts = usage.counts();
     counts.iter_mut().for_each(held);
-    *usage = columns::usage(counts);
+    *usage = Usage::from_counts(counts);
     [reserved_tokens, duration_us, first_token_us, overhead_us, response_bytes].into_iter().for_each(held);
     stored
 }
