@@ -89,8 +89,8 @@ fn a_team_with_one_dollar_never_passes_it_under_200_parallel_requests() {
 }
 
 #[test]
-fn a_team_with_twenty_thousand_tokens_never_passes_them_under_200_parallel_requests() {
-    let house = house("budgets: [{ limit_tokens: 20000, every: day }]");
+fn a_team_with_twelve_thousand_tokens_never_passes_them_under_200_parallel_requests() {
+    let house = house("budgets: [{ limit_tokens: 12000, every: day }]");
     let (served, refused) = rush(&house);
     assert_eq!(served + refused, 200);
     assert!(served > 0 && refused > 0, "{served} and {refused}");
@@ -98,7 +98,7 @@ fn a_team_with_twenty_thousand_tokens_never_passes_them_under_200_parallel_reque
     let total = &house.usage("team")["total"];
     let tokens = total["input_tokens"].as_u64().unwrap() + total["output_tokens"].as_u64().unwrap();
     assert_eq!(house.budget("search")["spent"], tokens);
-    assert!(tokens <= 20_000);
+    assert!(tokens <= 12_000);
 }
 
 #[test]

@@ -3,9 +3,8 @@
 
 use std::time::Duration;
 
-use crate::base::chance::Chance;
+use super::lots::{Lots, one_of};
 use crate::torture::TortureFault;
-use crate::torture::ask::{Ask, Operation};
 use crate::torture::crowd::Planned;
 use crate::torture::judge::case::Rules;
 use crate::torture::run::{Judged, Stand};
@@ -55,15 +54,10 @@ struct Told {
 
 async fn play_round(stand: &mut Stand<'_>, round: u64, total: &mut Judged) -> Result<Told, TortureFault> {
     let begun = stand.clock.now();
-    let plan = Plan {
-        seed: stand.chance.next_u64(),
-        marks: stand.marks(round),
-        models: stand.gateway.models(),
-        callers: stand.gateway.callers().len() as u64,
-    };
+    let lots = Lots::of(stand, round);
     let crowd = stand.crowd(stand.options.streams);
     let lifetime = Duration::from_millis(EARLIEST + stand.chance.below(LATEST - EARLIEST));
-    let work = crowd.ask_all(move |number| Some(plan.planned(number)));
+    let work = crowd.ask_all(move |number| Some(planned(&lots, number)));
     let death = async {
         tokio::time::sleep(lifetime).await;
         crowd.stop();
@@ -86,28 +80,13 @@ async fn play_round(stand: &mut Stand<'_>, round: u64, total: &mut Judged) -> Re
     Ok(Told { asked: cases.len() as u64, whole, recovery })
 }
 
-#[derive(Debug)]
-struct Plan {
-    seed: u64,
-    marks: String,
-    models: Vec<String>,
-    callers: u64,
-}
-
-impl Plan {
-    /// Mostly streams of some length, so that a kill meets them in all their states.
-    fn planned(&self, number: u64) -> Planned {
-        let chance = Chance::seeded(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let one_of = |count: usize| usize::try_from(chance.below(count as u64)).unwrap_or(0);
-        let operation = Operation::ALL[one_of(Operation::ALL.len())];
-        let mut ask =
-            Ask::chat(format!("{}-{number}", self.marks), &self.models[one_of(self.models.len())], 80)
-                .of(operation, chance.below(5) > 0)
-                .by(usize::try_from(chance.below(self.callers)).unwrap_or(0))
-                .with(["out=20+pace=10ms", "out=60+pace=3ms", "out=8", "delay=50ms"][one_of(4)]);
-        ask.wants_usage = chance.below(3) == 0;
-        ask.into()
-    }
+/// Mostly streams of some length, so that a kill meets them in all their states.
+fn planned(lots: &Lots, number: u64) -> Planned {
+    let (ask, chance) = lots.draw(number, (4, 5));
+    let mut ask =
+        ask.with(["out=20+pace=10ms", "out=60+pace=3ms", "out=8", "delay=50ms"][one_of(&chance, 4)]);
+    ask.wants_usage = chance.below(3) == 0;
+    ask.into()
 }
 
 /// When after the first request the process is killed, in milliseconds: from within the connecting to well

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::tz::{Offset, TimeZone};
 use serde_json::Value;
 
-use crate::base::chance::Chance;
+use super::lots::{Lots, one_of};
 use crate::base::clock::Timestamp;
 use crate::ledger::books::Books;
 use crate::ledger::report::{self, Dimension, Query};
@@ -16,7 +16,7 @@ use crate::mock::Served;
 use crate::store::ledger::Filter;
 use crate::store::record::Record;
 use crate::torture::TortureFault;
-use crate::torture::ask::{Ask, Operation};
+use crate::torture::ask::Operation;
 use crate::torture::client::Leave;
 use crate::torture::crowd::Planned;
 use crate::torture::judge::case::{Case, Rules};
@@ -65,10 +65,7 @@ pub(super) async fn play(stand: &mut Stand<'_>) -> Result<(), TortureFault> {
 /// The mix, the same for the same seed.
 #[derive(Debug)]
 struct Plan {
-    seed: u64,
-    marks: String,
-    models: Vec<String>,
-    callers: u64,
+    lots: Lots,
     /// Whether there is only what a sum of spending can be told for: answers that report their usage.
     only_exact: bool,
 }
@@ -76,26 +73,17 @@ struct Plan {
 impl Plan {
     fn of(stand: &Stand<'_>) -> Self {
         Self {
-            seed: stand.chance.next_u64(),
-            marks: stand.marks(0),
-            models: stand.gateway.models(),
-            callers: stand.gateway.callers().len() as u64,
+            lots: Lots::of(stand, 0),
             only_exact: stand.options.gateway.as_ref().is_some_and(|gateway| gateway.spend.is_some()),
         }
     }
 
     fn planned(&self, number: u64) -> Planned {
-        let chance = Chance::seeded(self.seed ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let one_of = |count: usize| usize::try_from(chance.below(count as u64)).unwrap_or(0);
-        let operation = Operation::ALL[one_of(Operation::ALL.len())];
-        let mut ask =
-            Ask::chat(format!("{}-{number}", self.marks), &self.models[one_of(self.models.len())], 80)
-                .of(operation, chance.below(2) == 0)
-                .by(usize::try_from(chance.below(self.callers)).unwrap_or(0));
+        let (mut ask, chance) = self.lots.draw(number, (1, 2));
         ask.wants_usage = chance.below(3) == 0;
         ask.run = EXACT;
         let mut leave = Leave::Never;
-        let embeds = operation == Operation::Embeddings;
+        let embeds = ask.operation == Operation::Embeddings;
         let (knobs, is_exact) = match chance.below(100) {
             0..3 => ("status=500", true),
             3..6 => ("status=429+retry-after=3", true),
@@ -103,11 +91,11 @@ impl Plan {
             6..10 if !embeds => ("out=60+cut=3000", false),
             10..13 if ask.stream => ("out=20+error-frame=9", false),
             13..16 if ask.stream => {
-                leave = Leave::AfterBody(one_of(4_000));
+                leave = Leave::AfterBody(one_of(&chance, 4_000));
                 ("out=60+pace=1ms", false)
             }
             16..20 if !embeds => ("no-usage", false),
-            _ => (WELL[one_of(WELL.len())], true),
+            _ => (WELL[one_of(&chance, WELL.len())], true),
         };
         if !is_exact {
             ask.run = BROKEN;

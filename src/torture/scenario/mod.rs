@@ -3,6 +3,7 @@
 mod budget;
 mod disconnect;
 mod kill;
+mod lots;
 mod mixed;
 mod network;
 mod retry;
