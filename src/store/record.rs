@@ -147,12 +147,48 @@ impl Disconnect {
     }
 }
 
+/// When the usage of an answer is billed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Billing {
+    /// With the answer.
+    #[default]
+    AtOnce,
+    /// Later: the answer only said that the work has begun.
+    Deferred,
+    /// The bill of what an earlier request, its parent, had deferred.
+    Late,
+}
+
+impl Billing {
+    /// Every case, for tests.
+    pub const ALL: [Self; 3] = [Self::AtOnce, Self::Deferred, Self::Late];
+
+    /// The word in the ledger; empty when it was billed with the answer.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtOnce => "",
+            Self::Deferred => "deferred",
+            Self::Late => "late",
+        }
+    }
+
+    /// The case that `word` names.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|billing| billing.as_str() == word)
+    }
+}
+
 /// Everything about one finished request that outlives it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Record {
     /// Our own id; the row's key.
     pub id: u128,
+    /// The request that this one is a part of, such as the socket of a response; 0 if it stands for itself.
+    pub parent: u128,
     /// When it began: nanoseconds since the Unix epoch.
     pub started_at: i64,
     /// The instant at which budgets charge it: nanoseconds since the Unix epoch; 0 if it was never admitted.
@@ -203,8 +239,16 @@ pub struct Record {
     pub usage: Usage,
     /// Where the counts came from.
     pub usage_source: UsageSource,
+    /// Which rules an estimate rests on (docs/ESTIMATES.md); empty unless something was estimated.
+    pub estimate: String,
+    /// How far off such an estimate may be, in percent.
+    pub estimate_error_percent: u32,
     /// Counts of further models of the same answer, as JSON: `[{"model":..,"usage":{..}}]`; empty without any.
     pub extra_usage: String,
+    /// When its usage is billed.
+    pub billing: Billing,
+    /// The upstream's id of the answer, where its bill depends on it; else empty.
+    pub answer_id: String,
     /// Service tier as billed: the answer's own word; empty if it names none.
     pub service_tier: String,
     /// What it cost; `None` when no price is known (never 0 for unknown).

@@ -7,7 +7,7 @@ use proptest::prelude::{Strategy, any};
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 
-use super::record::{CacheResult, Disconnect, Outcome, Record};
+use super::record::{Billing, CacheResult, Disconnect, Outcome, Record};
 
 /// A completed request of 10 input and 5 output tokens for 1,000 nano-USD.
 pub(crate) fn record(id: u128) -> Record {
@@ -44,20 +44,28 @@ pub(crate) fn intent(id: u128) -> Record {
 
 /// Any record whatsoever, with the worst of what callers and upstreams may send.
 pub(crate) fn any_record() -> impl Strategy<Value = Record> {
-    let words = (0..Outcome::ALL.len(), 0..CacheResult::ALL.len(), 0..4_usize, 0..Disconnect::ALL.len());
-    let texts = vec(any::<String>(), 19);
+    let words = (
+        0..Outcome::ALL.len(),
+        0..CacheResult::ALL.len(),
+        0..4_usize,
+        0..Disconnect::ALL.len(),
+        0..Billing::ALL.len(),
+    );
+    let texts = vec(any::<String>(), 21);
     let tags = btree_map(any::<String>(), any::<String>(), 0..4);
-    let small = (any::<i64>(), any::<u16>(), any::<u32>(), any::<bool>(), any::<i64>());
+    let small = (any::<i64>(), any::<u16>(), any::<u32>(), any::<bool>(), any::<i64>(), any::<u32>());
     let money = (any::<Option<i64>>(), any::<i64>(), any::<i64>());
     let counts = (uniform14(any::<u64>()), vec(any::<u64>(), 5));
-    (any::<u128>(), words, texts, tags, small, money, counts).prop_map(
-        |(id, words, texts, tags, small, money, (units, others))| {
+    let ids = (any::<u128>(), any::<u128>());
+    (ids, words, texts, tags, small, money, counts).prop_map(
+        |((id, parent), words, texts, tags, small, money, (units, others))| {
             let mut texts = texts.into_iter();
             let mut text = || texts.next().unwrap();
             let sources =
                 [UsageSource::Reported, UsageSource::Partial, UsageSource::Estimated, UsageSource::None];
             Record {
                 id,
+                parent,
                 started_at: small.0,
                 admitted_at: small.4,
                 outcome: Outcome::ALL[words.0],
@@ -81,7 +89,11 @@ pub(crate) fn any_record() -> impl Strategy<Value = Record> {
                 attempt_log: text(),
                 usage: Usage::from_counts(units),
                 usage_source: sources[words.2],
+                estimate: text(),
+                estimate_error_percent: small.5,
                 extra_usage: text(),
+                billing: Billing::ALL[words.4],
+                answer_id: text(),
                 service_tier: text(),
                 cost: money.0.map(NanoUsd::new),
                 saved: NanoUsd::new(money.1),

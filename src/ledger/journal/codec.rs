@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::store::record::{CacheResult, Disconnect, Outcome, Record};
+use crate::store::record::{Billing, CacheResult, Disconnect, Outcome, Record};
 
 /// Longest text kept; what callers put into headers is cut here, at a character.
 const LONGEST_TEXT: usize = 4096;
@@ -40,6 +41,7 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     out.count(12, record.response_bytes);
     // also when it is 0, which tells the record from those of older journals that have none
     out.always(ADMITTED_AT, zigzag(record.admitted_at));
+    out.count(14, u64::from(record.estimate_error_percent));
     encode_usage(&record.usage, &mut out);
     out.text(128, record.outcome.as_str());
     out.text(129, record.cache.as_str());
@@ -64,6 +66,12 @@ pub(super) fn encode(record: &Record, out: &mut Vec<u8>) {
     out.text(148, &record.price_source);
     out.json(149, &record.extra_usage);
     out.json(150, &record.attempt_log);
+    out.text(151, record.billing.as_str());
+    out.text(152, &record.answer_id);
+    out.text(153, &record.estimate);
+    if record.parent != 0 {
+        out.always_text(154, &RequestId::from_u128(record.parent).to_string());
+    }
     encode_tags(&record.tags, &mut out);
 }
 
@@ -157,6 +165,7 @@ fn read_count(record: &mut Record, field: u8, count: u64) {
         11 => record.overhead_us = count,
         12 => record.response_bytes = count,
         ADMITTED_AT => record.admitted_at = unzigzag(count),
+        14 => record.estimate_error_percent = u32::try_from(count).unwrap_or(u32::MAX),
         32 => usage.input_tokens = count,
         33 => usage.cached_input_tokens = count,
         34 => usage.cache_write_tokens = count,
@@ -182,6 +191,8 @@ fn read_text(record: &mut Record, field: u8, text: &str) -> Option<()> {
         129 => return CacheResult::from_word(text).map(|cache| record.cache = cache),
         130 => return source(text).map(|source| record.usage_source = source),
         145 => return Disconnect::from_word(text).map(|disconnect| record.disconnect = disconnect),
+        151 => return Billing::from_word(text).map(|billing| record.billing = billing),
+        154 => return text.parse::<RequestId>().ok().map(|parent| record.parent = parent.as_u128()),
         131 => &mut record.error,
         132 => &mut record.team,
         133 => &mut record.key,
@@ -201,6 +212,8 @@ fn read_text(record: &mut Record, field: u8, text: &str) -> Option<()> {
         148 => &mut record.price_source,
         149 => &mut record.extra_usage,
         150 => &mut record.attempt_log,
+        152 => &mut record.answer_id,
+        153 => &mut record.estimate,
         _ => return Some(()),
     };
     text.clone_into(place);

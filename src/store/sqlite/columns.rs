@@ -8,7 +8,7 @@ use rusqlite::{Row, Statement};
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::{UNITS, Usage, UsageSource};
-use crate::store::record::{CacheResult, Disconnect, Outcome, Record};
+use crate::store::record::{Billing, CacheResult, Disconnect, Outcome, Record};
 
 /// The columns in the order in which [`bind`] writes and [`read_into`] reads them.
 pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
@@ -19,10 +19,11 @@ pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
     output_audio_tokens, output_image_tokens, seconds, characters, images, web_searches, \
     usage_source, cost_nano_usd, saved_nano_usd, reserved_nano_usd, reserved_tokens, catalogue, rates, \
     duration_us, first_token_us, overhead_us, response_bytes, trace_id, \
-    admitted_at, disconnect, service_tier, price_name, price_source, extra_usage, attempt_log";
+    admitted_at, disconnect, service_tier, price_name, price_source, extra_usage, attempt_log, \
+    parent, billing, answer_id, estimate, estimate_error_percent";
 
 /// How many columns there are.
-pub(super) const COUNT: usize = 52;
+pub(super) const COUNT: usize = 57;
 
 /// Binds every column of `record`, in the order of [`COLUMNS`].
 pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::Result<()> {
@@ -69,6 +70,11 @@ pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::
     ] {
         binder.text(text)?;
     }
+    binder.value(ToSqlOutput::from(record.parent.to_be_bytes().to_vec()))?;
+    for text in [record.billing.as_str(), &record.answer_id, &record.estimate] {
+        binder.text(text)?;
+    }
+    binder.value(i64::from(record.estimate_error_percent))?;
     Ok(())
 }
 
@@ -139,6 +145,11 @@ pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<
     ] {
         cells.text(text)?;
     }
+    record.parent = u128::from_be_bytes(cells.next()?);
+    record.billing = Billing::from_word(cells.word()?).unwrap_or_default();
+    cells.text(&mut record.answer_id)?;
+    cells.text(&mut record.estimate)?;
+    record.estimate_error_percent = cells.next()?;
     Ok(())
 }
 

@@ -63,7 +63,7 @@ const APPLICATION_ID: i64 = 0x746c_6774;
 
 /// One step per version: the first makes version 1 of an empty file, and so on. Never edit one that
 /// was released; add the next.
-const MIGRATIONS: [&str; 2] = [include_str!("v1.sql"), include_str!("v2.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
 
 fn settle_pragmas(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -120,7 +120,7 @@ fn check_engine(number: i32, found: &'static str) -> Result<(), StoreFault> {
 mod tests {
     use crate::base::clock::Timestamp;
     use crate::store::ledger::{Filter, LedgerReader as _};
-    use crate::store::record::Disconnect;
+    use crate::store::record::{Billing, Disconnect};
     use crate::store::sqlite::SqliteReader;
 
     use super::*;
@@ -139,7 +139,7 @@ mod tests {
         connection.execute("INSERT INTO schema_versions (version) VALUES (99)", []).unwrap();
         drop(connection);
         let fault = open_to_write(dir.path()).unwrap_err();
-        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 2, .. }), "{fault}");
+        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 3, .. }), "{fault}");
         assert!(matches!(open_to_read(dir.path()), Err(StoreFault::Newer { .. })));
     }
 
@@ -166,6 +166,7 @@ mod tests {
         let told: Vec<_> = rows.iter().map(|row| (row.id, row.started_at, row.admitted_at)).collect();
         assert_eq!(told, [(1, 1_000, 1_000), (2, 2_000, 0), (3, 3_000, 3_000)]);
         assert_eq!((rows[0].tags["a"].as_str(), rows[0].disconnect), ("b", Disconnect::None));
+        assert_eq!((rows[0].parent, rows[0].billing), (0, Billing::AtOnce));
         let mut spent = Vec::new();
         let snapshot = reader.snapshot().unwrap();
         snapshot.spendings(Timestamp::from_nanos(0), &mut |s| spent.push((s.id, s.tokens))).unwrap();
@@ -186,7 +187,7 @@ mod tests {
         assert!(open_to_read(dir.path()).unwrap().is_none());
         drop(open_to_write(dir.path()).unwrap());
         let connection = open_to_write(dir.path()).unwrap();
-        assert_eq!(version(&connection, dir.path()).unwrap(), 2);
+        assert_eq!(version(&connection, dir.path()).unwrap(), 3);
         assert!(open_to_read(dir.path()).unwrap().is_some());
     }
 }
