@@ -27,7 +27,7 @@ pub use book::{Book, Budget, Standing, Watched, watch};
 pub use counted::{Counted, Spender};
 pub use recount::Recount;
 pub use refusal::Refusal;
-pub use reservation::{Reservation, Settled, reserve};
+pub use reservation::{Reservation, Settled, impose, reserve};
 pub use spec::{BudgetFault, BudgetSpec, Scope};
 pub use state::{BudgetState, Crossing, Shadowed};
 pub use suspects::{Drift, Suspects};

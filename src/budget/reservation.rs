@@ -56,6 +56,29 @@ pub fn reserve(
     need: Need,
     now: Timestamp,
 ) -> Result<Reservation, Box<Refusal>> {
+    take(budgets, spender, need, now, Room::Asked)
+}
+
+/// Holds what was used already, whether there is room for it or not: a bill that comes late is owed all the
+/// same, and the budgets must say so.
+pub fn impose(budgets: &[Arc<Budget>], spender: &Spender<'_>, need: Need, now: Timestamp) -> Reservation {
+    take(budgets, spender, need, now, Room::Assumed).expect("nobody was asked who could refuse")
+}
+
+/// Whether a budget may say no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Room {
+    Asked,
+    Assumed,
+}
+
+fn take(
+    budgets: &[Arc<Budget>],
+    spender: &Spender<'_>,
+    need: Need,
+    now: Timestamp,
+    room: Room,
+) -> Result<Reservation, Box<Refusal>> {
     let mut held = Vec::with_capacity(budgets.len());
     loop {
         let accounts = budgets.iter().filter_map(|budget| budget.account_of(spender, now));
@@ -63,7 +86,7 @@ pub fn reserve(
         held.sort_unstable_by_key(|held: &Held| held.account.order);
         // the same account twice would wait for its own lock
         held.dedup_by_key(|held| held.account.order);
-        if let Some(charged_at) = hold(&mut held, need, now)? {
+        if let Some(charged_at) = hold(&mut held, need, now, room)? {
             return Ok(Reservation { held, charged_at, need });
         }
         held.clear();
@@ -71,7 +94,12 @@ pub fn reserve(
 }
 
 /// `None` when an account was let go since it was looked up.
-fn hold(held: &mut [Held], need: Need, now: Timestamp) -> Result<Option<Timestamp>, Box<Refusal>> {
+fn hold(
+    held: &mut [Held],
+    need: Need,
+    now: Timestamp,
+    room: Room,
+) -> Result<Option<Timestamp>, Box<Refusal>> {
     let mut locked: Vec<_> = held.iter_mut().map(Held::lock).collect();
     if locked.iter().any(|(counters, ..)| counters.is_gone) {
         return Ok(None);
@@ -80,7 +108,7 @@ fn hold(held: &mut [Held], need: Need, now: Timestamp) -> Result<Option<Timestam
     for (counters, ..) in &mut locked {
         counters.roll(charged_at);
     }
-    let refusing = locked.iter().filter(|(counters, ..)| counters.refuses(need));
+    let refusing = locked.iter().filter(|(counters, ..)| room == Room::Asked && counters.refuses(need));
     // false comes first
     if let Some((full, _, account)) =
         refusing.min_by_key(|(counters, ..)| counters.spec.when_spent == WhenSpent::Clamp)

@@ -385,3 +385,14 @@ proptest! {
         prop_assert!(budgets.iter().all(|budget| counters(budget, now).1 == 0), "nothing is left open");
     }
 }
+
+#[test]
+fn a_late_bill_is_owed_by_a_budget_that_has_nothing_left() {
+    let budget = Book::new().open(spec("a", usd(100)));
+    let _ = reserve(&[Arc::clone(&budget)], need(100), NOON).unwrap().settle(need(100));
+    assert!(reserve(&[Arc::clone(&budget)], need(10), NOON).is_err());
+    let late = impose(&[Arc::clone(&budget)], &spender("", ""), need(10), NOON);
+    assert_eq!(counters(&budget, NOON), (100, 10));
+    let _ = late.settle(need(10));
+    assert_eq!(counters(&budget, NOON), (110, 0));
+}

@@ -40,6 +40,7 @@ struct Held {
     limiter: Arc<Limiter>,
     /// Taken from its token bucket and not yet settled.
     tokens: Option<Taken>,
+    slot: Slot,
 }
 
 /// Admits a request to all limiters, or to none.
@@ -50,18 +51,42 @@ struct Held {
 /// # Errors
 /// When a limit has no room; of several, the one that bars the way longest, so that waiting for it helps.
 pub fn admit(limiters: &[Arc<Limiter>], ask: TokenAsk, now: Tick) -> Result<Admission, LimitHit> {
+    enter(limiters, ask, now, Slot::Own)
+}
+
+/// Admits a part of a request that is at work already: it needs no slot of its own, or a caller with one slot
+/// could open a socket and ask nothing in it.
+///
+/// # Errors
+/// As [`admit`], but never for want of a slot.
+pub fn admit_part(limiters: &[Arc<Limiter>], ask: TokenAsk, now: Tick) -> Result<Admission, LimitHit> {
+    enter(limiters, ask, now, Slot::OfWhole)
+}
+
+/// Which slot among the requests at once is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slot {
+    Own,
+    OfWhole,
+}
+
+fn enter(limiters: &[Arc<Limiter>], ask: TokenAsk, now: Tick, slot: Slot) -> Result<Admission, LimitHit> {
     let mut ordered: Vec<&Arc<Limiter>> = limiters.iter().collect();
     ordered.sort_unstable_by_key(|limiter| limiter.order);
     // the same limiter twice would wait for its own lock
     ordered.dedup_by_key(|limiter| limiter.order);
     let mut gauges: Vec<MutexGuard<'_, Gauges>> = ordered.iter().map(|limiter| limiter.lock()).collect();
-    let hits = ordered.iter().zip(&mut gauges).filter_map(|(limiter, own)| limiter.refuses(own, ask, now));
+    let hits =
+        ordered.iter().zip(&mut gauges).filter_map(|(limiter, own)| limiter.refuses(own, ask, now, slot));
     if let Some(hit) = hits.max_by_key(LimitHit::gravity) {
         return Err(hit);
     }
     let taken = ordered.iter().zip(&mut gauges);
-    let held = taken
-        .map(|(limiter, own)| Held { tokens: limiter.take(own, ask, now), limiter: Arc::clone(limiter) });
+    let held = taken.map(|(limiter, own)| Held {
+        tokens: limiter.take(own, ask, now, slot),
+        limiter: Arc::clone(limiter),
+        slot,
+    });
     Ok(Admission { held: held.collect() })
 }
 
@@ -102,7 +127,9 @@ impl Drop for Admission {
     fn drop(&mut self) {
         self.settle(0);
         for held in &self.held {
-            held.limiter.leave();
+            if held.slot == Slot::Own {
+                held.limiter.leave();
+            }
         }
     }
 }

@@ -314,3 +314,17 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_part_of_a_request_needs_no_slot_and_counts_as_a_request_with_its_tokens() {
+    let own = [limiter(&limits(3, 100, 1))];
+    let whole = admit(&own, TokenAsk::exactly(0), at(0)).unwrap();
+    assert_eq!(admit(&own, TokenAsk::exactly(0), at(0)).unwrap_err().kind, LimitKind::Concurrent);
+    let part = admit_part(&own, TokenAsk::exactly(60), at(0)).unwrap();
+    assert_eq!((tokens_left(&own[0], at(0)), requests_left(&own[0], at(0))), (40, 1));
+    assert_eq!(admit_part(&own, TokenAsk::exactly(60), at(0)).unwrap_err().kind, LimitKind::Tokens);
+    drop(part);
+    assert!(admit(&own, TokenAsk::exactly(0), at(0)).is_err(), "the whole still has its slot");
+    drop(whole);
+    assert!(admit(&own, TokenAsk::exactly(0), at(0)).is_ok());
+}

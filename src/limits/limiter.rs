@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::admission::TokenAsk;
+use super::admission::{Slot, TokenAsk};
 use super::bucket::Bucket;
 use super::rate::Rate;
 use super::section::LimitsSection;
@@ -146,8 +146,15 @@ impl Limiter {
     }
 
     /// Why this limiter would refuse; the longest wait if for several reasons. Takes nothing.
-    pub(super) fn refuses(&self, gauges: &mut Gauges, ask: TokenAsk, now: Tick) -> Option<LimitHit> {
-        let concurrent = gauges.concurrent.filter(|limit| self.in_flight() >= u64::from(limit.get()));
+    pub(super) fn refuses(
+        &self,
+        gauges: &mut Gauges,
+        ask: TokenAsk,
+        now: Tick,
+        slot: Slot,
+    ) -> Option<LimitHit> {
+        let concurrent = gauges.concurrent.filter(|_| slot == Slot::Own);
+        let concurrent = concurrent.filter(|limit| self.in_flight() >= u64::from(limit.get()));
         let concurrent = concurrent
             .map(|limit| self.hit(LimitKind::Concurrent, u64::from(limit.get()), 1, Some(SLOT_WAIT)));
         let requests = gauges.rate.as_mut().and_then(|rate| {
@@ -164,8 +171,10 @@ impl Limiter {
     }
 
     /// Takes a request, its tokens and a slot; returns the tokens taken. Ask [`Limiter::refuses`] first.
-    pub(super) fn take(&self, gauges: &mut Gauges, ask: TokenAsk, now: Tick) -> Option<Taken> {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn take(&self, gauges: &mut Gauges, ask: TokenAsk, now: Tick, slot: Slot) -> Option<Taken> {
+        if slot == Slot::Own {
+            self.in_flight.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(rate) = &mut gauges.rate {
             // `refuses` has just found room at this instant under this lock
             let _ = rate.take(now);

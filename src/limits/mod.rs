@@ -8,7 +8,7 @@ mod rate;
 pub mod section;
 mod standing;
 
-pub use admission::{Admission, TokenAsk, admit};
+pub use admission::{Admission, TokenAsk, admit, admit_part};
 pub use limiter::{LimitHit, LimitKind, Limiter, LimiterBook};
 pub use models::ModelLimiter;
 pub use standing::{Meter, Standing, reset_text};

@@ -7,11 +7,19 @@ use super::hold::hold;
 use super::need::Needs;
 use super::rates;
 use super::request::ReadRequest;
-use crate::budget::UnpricedRule;
+use crate::budget::{Terms, UnpricedRule};
 use crate::dialect::path::Metering;
 
 /// Reserves what the request may need; nothing is held if anything refuses.
 pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result<(), Refusal> {
+    match check(x, request)? {
+        Some((needs, terms)) => hold(x, request, needs, &terms).await,
+        None => Ok(()),
+    }
+}
+
+/// Everything but the money: what it needs, and by which terms; `None` where no money is to be held.
+pub(super) fn check(x: &mut Exchange, request: &ReadRequest) -> Result<Option<(Needs, Terms)>, Refusal> {
     permit_model(x)?;
     if x.endpoint.operation.metering() == Metering::Unmetered && x.policy.refuse_unmetered && x.has_budget() {
         return Err(Refusal::UnmeteredPath);
@@ -22,12 +30,12 @@ pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result
     x.price = needs.price();
     rates::enter(x, request, needs.whole().tokens)?;
     if x.account.is_none() || !x.is_billed() {
-        return Ok(());
+        return Ok(None);
     }
     if !needs.is_priced() && terms.unpriced != UnpricedRule::Allow {
         return Err(Refusal::ModelUnpriced(x.record.model.clone()));
     }
-    hold(x, request, needs, &terms).await
+    Ok(Some((needs, terms)))
 }
 
 /// The model must be allowed to the key. A billed request that names none, or hides it, is allowed only to

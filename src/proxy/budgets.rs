@@ -21,6 +21,11 @@ pub(super) fn reserve(books: &Books, need: Need) -> Result<Reservation, Box<Refu
     budget::reserve(budgets(books), &spender(&books.record), need, books.now())
 }
 
+/// Holds what was used already, room or not.
+pub(super) fn impose(books: &Books, need: Need) -> Reservation {
+    budget::impose(budgets(books), &spender(&books.record), need, books.now())
+}
+
 fn budgets(books: &Books) -> &[Arc<Budget>] {
     books.account.as_ref().map_or(&[], |account| &account.budgets)
 }

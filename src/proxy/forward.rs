@@ -88,7 +88,7 @@ fn write_intent(x: &mut Exchange, request: &ReadRequest) -> Result<Ticket, Refus
     x.door.journal.intend(&x.record).map_err(|fault| unrecorded(&fault))
 }
 
-fn unrecorded(fault: &JournalFault) -> Refusal {
+pub(super) fn unrecorded(fault: &JournalFault) -> Refusal {
     tracing::error!(%fault, "the journal refused an intent; requests are turned away");
     Refusal::LedgerUnavailable
 }

@@ -21,7 +21,9 @@ pub(super) fn enter(x: &mut Exchange, request: &ReadRequest, tokens_at_most: u64
     if x.account.is_none() {
         return Ok(());
     }
-    let admitted = limits::admit(&callers_limiters(x), x.token_ask, x.tick());
+    let is_part = x.record.parent != 0;
+    let admit = if is_part { limits::admit_part } else { limits::admit };
+    let admitted = admit(&callers_limiters(x), x.token_ask, x.tick());
     x.admission = Some(admitted.map_err(|hit| refusal(x, hit))?);
     Ok(())
 }
