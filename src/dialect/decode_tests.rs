@@ -78,7 +78,7 @@ fn decoded<'a>(encoding: &str, pieces: impl IntoIterator<Item = &'a [u8]>) -> Re
 }
 
 #[test]
-fn each_flushed_event_comes_out_at_once() {
+fn wire_25_each_flushed_event_comes_out_at_once() {
     for encoding in ENCODINGS {
         let mut decoder = Decoder::new(Some(header(encoding)));
         for (part, event) in flushed(encoding, &EVENTS).iter().zip(EVENTS) {
@@ -128,7 +128,7 @@ fn unknown_and_broken_encodings_say_so_and_stay_so() {
 }
 
 #[test]
-fn a_bomb_stops_the_reading_before_it_fills_the_memory() {
+fn s_07_a_bomb_stops_the_reading_before_it_fills_the_memory() {
     let zeros = "0".repeat(32 << 20);
     for encoding in ENCODINGS {
         let bomb = flushed(encoding, &[&zeros]).concat();

@@ -34,7 +34,7 @@ fn tokens(input: u64, output: u64) -> Usage {
 }
 
 #[test]
-fn a_chat_stream_is_read_whole() {
+fn wire_14_a_chat_stream_is_read_whole() {
     let read = chat(CHAT);
     assert_eq!(read.usage, Some(tokens(10, 5)));
     assert_eq!((read.model.as_deref(), read.response_id.as_deref()), (Some("gpt-x"), Some("c1")));
@@ -47,14 +47,14 @@ fn a_chat_stream_is_read_whole() {
 }
 
 #[test]
-fn the_model_comes_from_the_first_chunk_that_names_one() {
+fn wire_12_the_model_comes_from_the_first_chunk_that_names_one() {
     let read = chat(AZURE);
     assert_eq!((read.model.as_deref(), read.response_id.as_deref()), (Some("gpt-z"), Some("z")));
     assert_eq!((read.usage, read.output_text.as_str(), read.ended), (None, "A", true));
 }
 
 #[test]
-fn a_running_usage_is_replaced_and_never_added() {
+fn wire_10_a_running_usage_is_replaced_and_never_added() {
     let read = chat(VLLM);
     assert_eq!((read.usage, read.ended), (Some(tokens(7, 2)), true));
 }
@@ -81,7 +81,7 @@ fn a_usage_that_is_no_count_does_not_replace_a_good_one() {
 }
 
 #[test]
-fn one_malformed_event_loses_nothing_but_itself() {
+fn s_03_one_malformed_event_loses_nothing_but_itself() {
     let read = chat(&format!("data: {{oops\n\n{CHAT}"));
     assert_eq!((read.malformed, read.usage), (1, Some(tokens(10, 5))));
     let broken_utf8 =
@@ -122,7 +122,7 @@ fn an_unknown_shape_of_a_part_loses_no_usage() {
 }
 
 #[test]
-fn error_frames_are_read_in_every_spelling() {
+fn wire_16_error_frames_are_read_in_every_spelling() {
     let of = |code: &str, message: &str| Some(StreamError { code: code.into(), message: message.into() });
     let cases = [
         (Operation::ChatCompletions, r#"{"error":{"message":"m","code":429}}"#, of("429", "m")),
@@ -156,7 +156,7 @@ fn error_frames_are_read_in_every_spelling() {
 }
 
 #[test]
-fn anthropic_input_includes_its_cache_and_the_last_output_counts() {
+fn wire_23_anthropic_input_includes_its_cache_and_the_last_output_counts() {
     let read = stream(Operation::Messages, MESSAGES);
     let expected = Usage {
         input_tokens: 100,
@@ -187,14 +187,14 @@ fn a_message_cut_before_its_delta_has_only_an_opening_count() {
 }
 
 #[test]
-fn a_message_delta_may_restate_the_input() {
+fn wire_23_a_message_delta_may_restate_the_input() {
     let again = MESSAGES
         .replace("\"usage\":{\"output_tokens\":40", "\"usage\":{\"input_tokens\":12,\"output_tokens\":40");
     assert_eq!(stream(Operation::Messages, &again).usage.map(|usage| usage.input_tokens), Some(102));
 }
 
 #[test]
-fn compactions_and_other_models_are_billed_apart() {
+fn wire_24_compactions_and_other_models_are_billed_apart() {
     let json = r#"{"id":"m","model":"claude-x","stop_reason":"end_turn","content":[{"type":"text","text":"Hi"}],
         "usage":{"input_tokens":10,"output_tokens":5,"iterations":[
         {"type":"compaction","input_tokens":100,"output_tokens":20},
@@ -207,7 +207,7 @@ fn compactions_and_other_models_are_billed_apart() {
 }
 
 #[test]
-fn a_response_stream_prices_its_tools_apart() {
+fn wire_17_a_response_stream_prices_its_tools_apart() {
     let read = stream(Operation::Responses, RESPONSES);
     assert_eq!(read.usage, Some(Usage { reasoning_tokens: 1, web_searches: 2, ..tokens(20, 3) }));
     assert_eq!(
@@ -336,7 +336,7 @@ fn read_sliced(operation: Operation, text: &str) -> Reading {
 }
 
 #[test]
-fn encoded_streams_are_metered_as_they_pass() {
+fn wire_25_encoded_streams_are_metered_as_they_pass() {
     for encoding in ["gzip", "deflate", "br", "zstd"] {
         let events: Vec<&str> = MESSAGES.split_inclusive("\n\n").collect();
         let mut meter = Meter::new(Operation::Messages, 200, Some(SSE), Some(encoding));

@@ -78,7 +78,7 @@ fn only_post_is_billed() {
 }
 
 #[test]
-fn the_tail_keeps_the_clients_spelling() {
+fn wire_40_the_tail_keeps_the_clients_spelling() {
     for (path, style) in [
         ("/v1/chat/completions", v1("/chat/completions")),
         ("/v1/chat/completions/", v1("/chat/completions/")),
@@ -107,7 +107,7 @@ fn the_tail_keeps_the_clients_spelling() {
 }
 
 #[test]
-fn no_spelling_dodges_the_books() {
+fn wire_40_no_spelling_dodges_the_books() {
     for path in [
         "/v1/chat/completions/",
         "//v1///chat/completions",

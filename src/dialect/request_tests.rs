@@ -43,7 +43,7 @@ fn an_ordinary_chat_request_is_read() {
 }
 
 #[test]
-fn escaped_keys_are_the_keys_they_spell() {
+fn wire_28_escaped_keys_are_the_keys_they_spell() {
     let facts = chat(r#"{"\u006dodel":"\u0067pt","\u0073tream":true}"#);
     assert_eq!(facts.model.as_deref(), Some("gpt"));
     assert!(facts.stream);
@@ -90,7 +90,7 @@ fn only_the_top_level_counts() {
 }
 
 #[test]
-fn whatever_an_upstream_may_judge_passes() {
+fn wire_29_whatever_an_upstream_may_judge_passes() {
     for (body, model) in [
         ("{}", None),
         (r#"{"model":""}"#, None),
@@ -146,7 +146,7 @@ fn a_deep_body_does_not_overflow_the_stack() {
 }
 
 #[test]
-fn a_ten_megabyte_message_in_front_changes_nothing() {
+fn wire_28_a_ten_megabyte_message_in_front_changes_nothing() {
     let text = "a\\n".repeat(3_500_000);
     let body = format!("{{\"messages\":[{{\"content\":\"{text}\"}}],\n \"model\" : \"m\",\"stream\":true}}");
     let facts = chat(&body);

@@ -28,7 +28,7 @@ const STREAM: &str = "\u{feff}: hello\n\ndata: one\n\ndata:two\r\n\r\nevent: nam
     data: last \u{e9}\u{1f600}\n";
 
 #[test]
-fn every_line_end_comment_and_field_is_understood() {
+fn wire_04_every_line_end_comment_and_field_is_understood() {
     let events = read([STREAM.as_bytes()]);
     assert_eq!(
         plain(&events),
@@ -45,7 +45,7 @@ fn every_line_end_comment_and_field_is_understood() {
 }
 
 #[test]
-fn every_single_cut_gives_the_same_events() {
+fn wire_04_every_single_cut_gives_the_same_events() {
     let whole = read([STREAM.as_bytes()]);
     for at in 0..=STREAM.len() {
         let (left, right) = STREAM.as_bytes().split_at(at);
@@ -55,7 +55,7 @@ fn every_single_cut_gives_the_same_events() {
 }
 
 #[test]
-fn an_overlong_event_leaves_its_tail_and_reading_goes_on() {
+fn s_04_an_overlong_event_leaves_its_tail_and_reading_goes_on() {
     let long = "x".repeat(MAX_EVENT);
     let stream = format!("event: big\ndata: {long}THE END\n\ndata: next\n\n");
     let events = read([stream.as_bytes()]);
@@ -79,7 +79,7 @@ fn many_lines_of_one_event_are_bounded_too() {
 }
 
 #[test]
-fn an_endless_comment_is_forgotten() {
+fn s_04_an_endless_comment_is_forgotten() {
     let stream = format!(": {}\ndata: here\n\n", "z".repeat(2 * MAX_EVENT));
     assert_eq!(plain(&read(stream.as_bytes().chunks(10_000))), [("", "here")]);
 }

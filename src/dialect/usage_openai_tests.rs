@@ -61,7 +61,7 @@ fn transcription_and_llama_cpp_spell_their_details_differently() {
 }
 
 #[test]
-fn what_the_total_has_over_the_prompt_was_output() {
+fn wire_38_what_the_total_has_over_the_prompt_was_output() {
     let xai = r#"{"prompt_tokens":10,"completion_tokens":5,"total_tokens":35,
         "completion_tokens_details":{"reasoning_tokens":20}}"#;
     assert_eq!((usage(xai).output_tokens, usage(xai).reasoning_tokens), (25, 20));
@@ -80,7 +80,7 @@ fn vendors_keep_cache_and_reasoning_at_the_top() {
 }
 
 #[test]
-fn parts_are_clamped_to_their_totals() {
+fn wire_37_parts_are_clamped_to_their_totals() {
     let json = r#"{"prompt_tokens":10,"completion_tokens":5,
         "prompt_tokens_details":{"cached_tokens":8,"cache_write_tokens":8,"audio_tokens":11,"image_tokens":11},
         "completion_tokens_details":{"reasoning_tokens":9,"audio_tokens":3,"image_tokens":9}}"#;
@@ -134,7 +134,7 @@ fn missing_and_null_counts_are_no_fault() {
 }
 
 #[test]
-fn searches_stand_beside_the_tokens_at_perplexity() {
+fn wire_38_searches_stand_beside_the_tokens_at_perplexity() {
     let read = usage(r#"{"prompt_tokens":9,"completion_tokens":5,"num_search_queries":2}"#);
     assert_eq!((read.total_tokens(), read.web_searches), (14, 2));
 }

@@ -38,7 +38,7 @@ fn cached_tokens_leave_the_input_before_it_is_priced() {
 }
 
 #[test]
-fn one_token_over_the_threshold_reprices_all_tokens() {
+fn wire_37_one_token_over_the_threshold_reprices_all_tokens() {
     let price = shipped("gpt-6-astra");
     assert_eq!(nanos(&price, &tokens(272_000, 1_000)), Some(272_000 * 10_000 + 1_000 * 50_000));
     assert_eq!(nanos(&price, &tokens(272_001, 1_000)), Some(272_001 * 20_000 + 1_000 * 75_000));
@@ -51,7 +51,7 @@ fn cached_tokens_count_towards_the_threshold() {
 }
 
 #[test]
-fn the_tier_is_the_one_the_answer_names() {
+fn wire_37_the_tier_is_the_one_the_answer_names() {
     let price = shipped("gpt-6-astra");
     let costs = |terms: Terms<'_>| cost(&price, &tokens(1_000, 0), &terms).amount.map(NanoUsd::as_nanos);
     let tier = |word| Terms { service_tier: Some(word), ..Terms::default() };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -54,6 +55,10 @@ const MEMORY_STEP: u64 = 64 * KIB;
 /// Reads a little of a refused request's body, so that the client, still sending, sees the refusal
 /// instead of a broken connection (FAULTS H6).
 pub(super) async fn drain(asked: &mut Asked) {
+    // such a client has not begun to send, and reading would tell it to
+    if asked.parts.headers.contains_key(header::EXPECT) {
+        return;
+    }
     let mut left = DRAIN_AT_MOST;
     let read = async {
         while left > 0 && !asked.body.is_end_stream() {

@@ -10,7 +10,7 @@ teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n"
 }
 
 #[test]
-fn what_the_upstream_does_not_report_is_counted_here_and_says_so() {
+fn wire_13_what_the_upstream_does_not_report_is_counted_here_and_says_so() {
     let mock = mock();
     let gateway = start(&mock.base_url(), "");
     for ask in [chat("gpt-4o@out=40+no-usage"), stream_chat("gpt-4o@out=40+no-usage")] {

@@ -59,7 +59,7 @@ fn answers_without_a_body_are_completed() {
 }
 
 #[test]
-fn trailers_reach_the_client_and_the_answer_is_completed() {
+fn wire_26_trailers_reach_the_client_and_the_answer_is_completed() {
     let upstream = Recorder::start(|_| {
         format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntrailer: x-sum\r\n\
@@ -76,7 +76,7 @@ fn trailers_reach_the_client_and_the_answer_is_completed() {
 }
 
 #[test]
-fn another_protocol_that_nobody_asked_for_is_no_answer() {
+fn s_13_another_protocol_that_nobody_asked_for_is_no_answer() {
     let upstream = Recorder::start(|_| {
         b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\nhello".to_vec()
     });

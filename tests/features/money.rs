@@ -253,7 +253,7 @@ fn a_cut_json_answer_is_charged_by_its_bytes() {
 }
 
 #[test]
-fn an_answer_in_an_unknown_encoding_is_charged_by_its_bytes() {
+fn wire_25_an_answer_in_an_unknown_encoding_is_charged_by_its_bytes() {
     let answer = long_answer(2_000);
     let length = answer.len() as u64;
     let upstream = Recorder::start(move |_| json_answer(200, "content-encoding: snappy\r\n", &answer));

@@ -23,7 +23,7 @@ fn sent(gateway: &Gateway, recorder: &Recorder, path: &str) -> Seen {
 }
 
 #[test]
-fn azure_is_asked_as_azure_wants_it() {
+fn wire_40_azure_is_asked_as_azure_wants_it() {
     let recorder = Recorder::plain();
     let gateway = gateway(&recorder, "", ", kind: azure, api_version: \"2024-10-21\"");
     for (path, target) in [
@@ -180,7 +180,7 @@ fn no_credential_of_the_client_and_no_hop_by_hop_header_passes() {
 }
 
 #[test]
-fn an_unknown_path_passes_and_is_recorded_as_unmetered() {
+fn wire_40_an_unknown_path_passes_and_is_recorded_as_unmetered() {
     let recorder = Recorder::start(|_| json_answer(201, "", "{ \"made\" : 1 }"));
     let gateway = gateway(&recorder, "/v1", "");
     let mut wire = Wire::open(gateway.data);

@@ -65,7 +65,7 @@ fn a_client_that_is_idle_between_requests_is_let_go() {
 const LARGE: usize = 32 << 20;
 
 #[test]
-fn a_client_that_stops_reading_is_let_go() {
+fn wire_32_a_client_that_stops_reading_is_let_go() {
     let upstream = Recorder::start(|_| json_answer(200, "", &"x".repeat(LARGE)));
     let gateway = start(upstream.addr, "write_timeout: 300ms", "");
     let mut wire = Wire::open(gateway.data);
@@ -176,7 +176,7 @@ fn a_request_that_can_be_read_in_two_ways_is_refused_and_its_connection_closed()
 }
 
 #[test]
-fn a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
+fn wire_26_a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
     let mock = mock();
     let gateway = start(mock.addr, "", "");
     let bytes = chat("gpt-4o").header("expect", "100-continue").bytes();
@@ -190,7 +190,7 @@ fn a_client_may_wait_for_a_hundred_before_it_sends_its_body() {
 }
 
 #[test]
-fn head_is_answered_without_a_body_and_the_connection_goes_on() {
+fn wire_26_head_is_answered_without_a_body_and_the_connection_goes_on() {
     let upstream = Recorder::start(|seen| {
         let answer = json_answer(200, "x-request-id: one\r\n", COMPLETION);
         if seen.line.starts_with("HEAD") {
@@ -210,7 +210,7 @@ fn head_is_answered_without_a_body_and_the_connection_goes_on() {
 }
 
 #[test]
-fn answers_without_a_body_stay_without_one() {
+fn wire_26_answers_without_a_body_stay_without_one() {
     for head in [
         "HTTP/1.1 204 No Content\r\nx-a: 1\r\n\r\n",
         "HTTP/1.1 304 Not Modified\r\nx-a: 1\r\netag: \"e\"\r\n\r\n",
@@ -339,7 +339,7 @@ fn what_an_upstream_does_wrong_has_a_name() {
 }
 
 #[test]
-fn a_silent_upstream_is_given_up_in_time() {
+fn s_08_a_silent_upstream_is_given_up_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = start(silent.local_addr().unwrap(), "", ", first_byte_timeout: 200ms");
     let answer = gateway.send(&chat("gpt-4o"));
@@ -355,7 +355,7 @@ fn a_silent_upstream_is_given_up_in_time() {
 }
 
 #[test]
-fn hints_before_the_answer_are_passed_over() {
+fn s_13_hints_before_the_answer_are_passed_over() {
     let upstream = Recorder::start(|_| {
         let mut bytes = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n".to_vec();
         bytes.write_all(&json_answer(200, "", COMPLETION)).unwrap();

@@ -76,7 +76,7 @@ fn rush(house: &House) -> (u32, u32) {
 }
 
 #[test]
-fn a_team_with_one_dollar_never_passes_it_under_200_parallel_requests() {
+fn wire_36_a_team_with_one_dollar_never_passes_it_under_200_parallel_requests() {
     let house = house("budgets: [{ limit_usd: 1, every: month }]");
     let (served, refused) = rush(&house);
     assert_eq!(served + refused, 200);
@@ -127,7 +127,7 @@ fn refusal_of(answer: &Answer) -> Value {
 }
 
 #[test]
-fn a_refusal_says_scope_spent_limit_and_reset_in_the_dialects_own_shape() {
+fn wire_33_a_refusal_says_scope_spent_limit_and_reset_in_the_dialects_own_shape() {
     let house = house("budgets: [{ limit_usd: 0.02, every: month, time_zone: Europe/Berlin }]");
     assert_eq!(house.ask(&chat("gpt@out=95", false, 95)).status(), 200);
     let spent = house.budget("search")["spent"].as_i64().unwrap();

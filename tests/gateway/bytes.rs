@@ -97,7 +97,7 @@ fn streams(model: &str) -> Vec<(&'static str, Value)> {
 }
 
 #[test]
-fn a_json_answer_is_the_upstreams_own_in_every_operation_and_coding() {
+fn wire_01_a_json_answer_is_the_upstreams_own_in_every_operation_and_coding() {
     let twins = Twins::start(Setup::default());
     for knobs in
         ["gpt", "gpt@gzip", "gpt@br", "gpt@zstd", "gpt@deflate", "gpt@slice=7", "gpt@reasoning=5+cached=2"]
@@ -165,7 +165,7 @@ const STREAM_KNOBS: &[&str] = &[
 ];
 
 #[test]
-fn a_stream_that_asks_for_usage_is_the_upstreams_own() {
+fn wire_25_a_stream_that_asks_for_usage_is_the_upstreams_own() {
     let twins = Twins::start(Setup::default());
     for knobs in STREAM_KNOBS.iter().chain(&["gpt@gzip", "gpt@br", "gpt@zstd+slice=5", "gpt@deflate"]) {
         for (path, mut body) in streams(knobs) {
@@ -183,7 +183,7 @@ fn a_stream_that_asks_for_usage_is_the_upstreams_own() {
 const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 
 #[test]
-fn a_stream_that_does_not_ask_for_usage_is_the_upstreams_own_and_still_counted() {
+fn s_06_a_stream_that_does_not_ask_for_usage_is_the_upstreams_own_and_still_counted() {
     let twins = Twins::start(Setup::default());
     // with `no-stream-options` the mock is asked twice, with `comments` the added chunk has one of its own
     let alike = |knobs: &&&str| !knobs.contains("no-stream-options") && !knobs.contains("comments");
@@ -215,7 +215,7 @@ fn a_stream_that_does_not_ask_for_usage_is_the_upstreams_own_and_still_counted()
 }
 
 #[test]
-fn a_comment_in_front_of_the_added_chunk_is_all_that_stays_of_it() {
+fn wire_06_a_comment_in_front_of_the_added_chunk_is_all_that_stays_of_it() {
     let twins = Twins::start(Setup::default());
     for (knobs, comment) in
         [("gpt@comments", ": keep-alive\n\n"), ("gpt@comments+crlf+slice=3", ": keep-alive\r\n\r\n")]
@@ -260,7 +260,7 @@ fn a_stream_left_as_it_is_is_the_upstreams_own_and_estimated() {
 }
 
 #[test]
-fn a_cut_stream_is_an_exact_prefix_and_never_ends_well() {
+fn wire_31_a_cut_stream_is_an_exact_prefix_and_never_ends_well() {
     for (setup, asks) in [
         (Setup::default(), false),
         (Setup::default(), true),
@@ -297,7 +297,7 @@ fn with_model(body: &Value, model: &str) -> Value {
 }
 
 #[test]
-fn a_request_body_reaches_the_upstream_as_it_was_written() {
+fn wire_28_a_request_body_reaches_the_upstream_as_it_was_written() {
     let twins = Twins::start(Setup::default());
     let bodies = [
         "{\"model\":\"gpt\",\"messages\":[{\"role\":\"user\",\"content\":\"h\\u00e9\\/\\ud83d\\ude00\"}],\"x\":1.10e+2}",

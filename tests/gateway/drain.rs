@@ -57,7 +57,7 @@ fn leave_early(house: &House, model: &str) -> Record {
 }
 
 #[test]
-fn a_client_that_leaves_takes_the_upstream_with_it() {
+fn wire_30_a_client_that_leaves_takes_the_upstream_with_it() {
     let house = house(&[]);
     let row = leave_early(&house, ENDLESS);
     let served = served(&house);

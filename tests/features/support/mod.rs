@@ -2,7 +2,7 @@
 
 mod client;
 mod gateway;
-mod upstream;
+pub(crate) mod upstream;
 
 pub(crate) use client::{Answer, Ask, Wire, chat, stream_chat};
 pub(crate) use gateway::{Gateway, Setup, rows, run};

@@ -101,7 +101,7 @@ fn serve(
 ) {
     let mut writer = connection.try_clone().unwrap();
     let mut reader = BufReader::new(connection);
-    while let Some(seen) = read(&mut reader) {
+    while let Some(seen) = read_request(&mut reader) {
         noted.lock().unwrap().push(seen.clone());
         let bytes = answer(&seen);
         if bytes.is_empty() || writer.write_all(&bytes).is_err() || once.load(Ordering::Acquire) {
@@ -110,7 +110,8 @@ fn serve(
     }
 }
 
-fn read(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
+/// Reads one request; `None` when the other side hung up.
+pub(crate) fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
     let mut seen = Seen { line: line(reader)?, ..Seen::default() };
     loop {
         let line = line(reader)?;

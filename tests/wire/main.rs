@@ -1,0 +1,12 @@
+//! The cases of docs/WIRE.md on real connections: a gateway process between a client and an upstream that
+//! a test plays byte by byte.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+#[expect(dead_code, reason = "groups that follow use it")]
+mod script;
+#[expect(dead_code, unused_imports, reason = "shared with the tests of features, which use all of it")]
+#[path = "../features/support/mod.rs"]
+mod support;
+
+mod bodies;

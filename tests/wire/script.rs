@@ -1,0 +1,129 @@
+//! An upstream that a test plays byte by byte: it accepts, reads, writes and hangs up when the test says so.
+
+use std::io::{BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+
+use crate::support::upstream::read_request;
+use crate::support::{PATIENCE, Seen};
+
+/// A listening upstream.
+#[derive(Debug)]
+pub(crate) struct Script {
+    pub(crate) addr: SocketAddr,
+    listener: TcpListener,
+}
+
+/// One connection of the gateway to it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    stream: BufReader<TcpStream>,
+}
+
+impl Script {
+    pub(crate) fn open() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // on Linux this bounds `accept`, too
+        socket2::SockRef::from(&listener).set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { addr: listener.local_addr().unwrap(), listener }
+    }
+
+    /// The gateway's next connection.
+    pub(crate) fn accept(&self) -> Line {
+        let (stream, _) = self.listener.accept().expect("the gateway connects");
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        Line { stream: BufReader::new(stream) }
+    }
+
+    /// The next connection and its first request.
+    pub(crate) fn asked(&self) -> (Line, Seen) {
+        let mut line = self.accept();
+        let seen = line.request();
+        (line, seen)
+    }
+
+    /// Whether the gateway has connected once more by now.
+    pub(crate) fn has_another(&self) -> bool {
+        self.listener.set_nonblocking(true).unwrap();
+        let found = self.listener.accept().is_ok();
+        self.listener.set_nonblocking(false).unwrap();
+        found
+    }
+}
+
+impl Line {
+    /// The next request on this connection.
+    pub(crate) fn request(&mut self) -> Seen {
+        read_request(&mut self.stream).expect("the gateway asks on this connection")
+    }
+
+    /// The next request, unless the gateway hangs up.
+    pub(crate) fn request_or_end(&mut self) -> Option<Seen> {
+        read_request(&mut self.stream)
+    }
+
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// Writes what the gateway takes; answers whether it took everything.
+    pub(crate) fn send_while_open(&mut self, bytes: impl AsRef<[u8]>) -> bool {
+        self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
+    }
+
+    /// Begins a streamed answer.
+    pub(crate) fn begin_events(&mut self) {
+        self.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+    }
+
+    /// Sends one chunk of a chunked answer.
+    pub(crate) fn chunk(&mut self, bytes: impl AsRef<[u8]>) {
+        self.send(chunk(bytes));
+    }
+
+    /// Ends a chunked answer well.
+    pub(crate) fn last_chunk(&mut self) {
+        self.send("0\r\n\r\n");
+    }
+
+    /// Ends the sending direction.
+    pub(crate) fn finish(&self) {
+        self.stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Breaks off with a TCP reset.
+    pub(crate) fn reset(self) {
+        socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
+    /// Waits until the gateway has hung up, without a further word.
+    pub(crate) fn is_left(&mut self) {
+        let mut rest = Vec::new();
+        // a reset ends the waiting, too
+        let _ = self.stream.read_to_end(&mut rest);
+        assert!(rest.is_empty(), "the gateway says more: {:?}", String::from_utf8_lossy(&rest));
+    }
+}
+
+/// Bytes as one chunk.
+pub(crate) fn chunk(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    [format!("{:x}\r\n", bytes.len()).as_bytes(), bytes, b"\r\n"].concat()
+}
+
+/// An answer of events with a chunk for each piece.
+pub(crate) fn events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunks = pieces.into_iter().flat_map(chunk);
+    head.iter().copied().chain(chunks).chain(*b"0\r\n\r\n").collect()
+}
+
+/// A gateway in front of `upstream`; `more` are further lines of the upstream, `server` its bounds.
+pub(crate) fn gateway(upstream: SocketAddr, server: &str, more: &str) -> crate::support::Gateway {
+    crate::support::Gateway::start(&format!(
+        "server: {{ {server} }}
+upstreams: {{ up: {{ base_url: \"http://{upstream}/v1\"{more} }} }}
+teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n"
+    ))
+}
