@@ -31,7 +31,7 @@ use crate::signals::{Active, Attempt};
 use crate::telemetry::trace::new_span_id;
 use crate::telemetry::words::{AttemptOutcome, AttemptReason, provider_error};
 use crate::upstream::address;
-use crate::upstream::client::{Client, OutBody, SendFault};
+use crate::upstream::client::{Client, Freshness, OutBody, SendFault};
 use crate::upstream::endpoint::Upstream;
 use crate::upstream::section::{StreamUsage, UpstreamKind};
 
@@ -160,10 +160,29 @@ impl Ask {
         Self { asks_usage: None, reason: AttemptReason::Retry, span_id, ..self }
     }
 
+    /// Sends the request, and once more on a new connection if that on which it went out had ended before
+    /// (docs/adr/0018).
+    async fn send(
+        &mut self,
+        x: &mut Exchange,
+        request: &ReadRequest,
+        passing: Option<Incoming>,
+        client: &Client,
+    ) -> Sent {
+        let can_repeat = passing.is_none();
+        let sent = self.send_on(Freshness::Any, x, request, passing, client).await;
+        if !can_repeat || x.is_alone() || !matches!(sent.answered, Err(SendFault::Stale)) {
+            return sent;
+        }
+        (self.reason, self.span_id) = (AttemptReason::Retry, new_span_id(&x.door.chance));
+        self.send_on(Freshness::New, x, request, None, client).await
+    }
+
     /// Sends the request once. The attempt stands in the books before anything is sent, so that a client
     /// who leaves now still leaves a request that an upstream may have worked on.
-    async fn send(
+    async fn send_on(
         &self,
+        freshness: Freshness,
         x: &mut Exchange,
         request: &ReadRequest,
         passing: Option<Incoming>,
@@ -180,7 +199,7 @@ impl Ask {
             None => Either::Left(Full::new(self.body(request, x.endpoint.operation))),
         };
         let answered = match self.compose(x, request, body) {
-            Ok(composed) => client.send(&self.upstream, composed).await,
+            Ok(composed) => client.send(&self.upstream, composed, freshness).await,
             Err(fault) => Err(fault),
         };
         if answered.is_ok() {

@@ -19,6 +19,7 @@ use crate::base::usage::{Usage, UsageSource};
 use crate::budget::{Need, Watched};
 use crate::dialect::meter::Reading;
 use crate::dialect::path::Operation;
+use crate::signals::AnswerFaults;
 use crate::store::record::{Disconnect, Outcome};
 use crate::telemetry::words::AttemptOutcome;
 
@@ -185,6 +186,12 @@ fn absorb(books: &mut Books, reading: &Reading) {
     books.answered.id.clone_from(&reading.response_id);
     books.answered.finish_reasons.clone_from(&reading.finish_reasons);
     books.answered.service_tier.clone_from(&reading.service_tier);
+    books.answered.faults = AnswerFaults {
+        malformed: reading.malformed,
+        usage_invalid: reading.usage_invalid.into(),
+        undecodable: reading.undecodable.into(),
+        clipped: reading.clipped,
+    };
     let now = books.now();
     let outcome = books.record.outcome;
     let error = books.record.error.clone();

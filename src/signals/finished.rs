@@ -146,6 +146,21 @@ pub struct Answered {
     pub service_tier: Option<String>,
     /// Fingerprint of the serving system.
     pub system_fingerprint: Option<String>,
+    /// What of it could not be read.
+    pub faults: AnswerFaults,
+}
+
+/// How often something in an answer could not be read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnswerFaults {
+    /// Events or bodies that are not what their dialect says.
+    pub malformed: u64,
+    /// Usage that is no count.
+    pub usage_invalid: u64,
+    /// An unknown or broken coding.
+    pub undecodable: u64,
+    /// Events or bodies that were too long to keep.
+    pub clipped: u64,
 }
 
 impl Finished<'_> {

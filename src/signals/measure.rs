@@ -22,6 +22,7 @@ impl Instruments {
         }
         if let Some(answering) = done.answering() {
             self.measure_usage(done, answering);
+            self.measure_faults(done, answering);
         }
     }
 
@@ -110,6 +111,20 @@ impl Instruments {
                 let to = KeyValue::new(n::FAILOVER_TO, attempt.upstream.clone());
                 self.failovers.add(1, &[from, to].into_iter().chain(error).collect::<Vec<_>>());
             }
+        }
+    }
+
+    fn measure_faults(&self, done: &Finished<'_>, answering: &Attempt) {
+        let faults = done.answered.faults;
+        let counts = [
+            ("malformed", faults.malformed),
+            ("usage_invalid", faults.usage_invalid),
+            ("undecodable", faults.undecodable),
+            ("clipped", faults.clipped),
+        ];
+        for (fault, count) in counts.into_iter().filter(|(_, count)| *count > 0) {
+            let target = KeyValue::new(n::TARGET_ID, answering.upstream.clone());
+            self.answer_faults.add(count, &[target, KeyValue::new(n::ANSWER_FAULT, fault)]);
         }
     }
 

@@ -12,7 +12,7 @@ pub mod section;
 mod spans;
 mod told;
 
-pub use finished::{Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
+pub use finished::{AnswerFaults, Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
 pub use hub::{BudgetGauge, LedgerStatus, Signals, SignalsFault};
 pub use instruments::Active;
 pub use logs::Colours;

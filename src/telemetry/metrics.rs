@@ -136,6 +136,11 @@ metrics! {
     USAGE_RECORDS: Counter "tollgate.usage.records" "{record}"
         [n::USAGE_OUTCOME, n::TARGET_ID] NONE,
         "Answered requests by where their counts came from.";
+    ANSWER_FAULTS: Counter "tollgate.answer.faults" "{fault}"
+        [n::TARGET_ID, n::ANSWER_FAULT] NONE,
+        "What could not be read of answers, which passed all the same: events or bodies that are not JSON \
+         (`malformed`), usage that is no count (`usage_invalid`), an unknown or broken coding (`undecodable`), \
+         events or bodies too long to keep (`clipped`).";
     PRICE_LOOKUPS: Counter "tollgate.price.lookups" "{lookup}"
         [n::PRICE_STATUS] NONE,
         "Answered requests by whether a price was known.";

@@ -92,6 +92,7 @@ names! {
     COST_CURRENCY = "tollgate.cost.currency",
     COST_SOURCE = "tollgate.cost.source",
     TOKEN_TYPE = "tollgate.token.type",
+    ANSWER_FAULT = "tollgate.answer.fault",
     PRICE_STATUS = "tollgate.price.status",
     SAMPLING_REASON = "tollgate.sampling.reason",
     RELOAD_OUTCOME = "tollgate.config.reload.outcome",

@@ -14,11 +14,13 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout};
 use tower::Service;
 
 use super::endpoint::Upstream;
+use super::marked::{Mark, Marked};
 use crate::base::failpoint::Failpoint;
 
 /// What is sent upstream: a body that was read whole, or one that streams through.
@@ -28,11 +30,21 @@ pub type OutBody = Either<Full<Bytes>, Incoming>;
 #[derive(Debug)]
 pub struct Client {
     tls: Arc<rustls::ClientConfig>,
-    /// One pool per connect timeout in the config: few, so a list that is searched.
-    pools: Mutex<Vec<(Duration, Pool)>>,
+    /// One pool per connect timeout and freshness: few, so a list that is searched.
+    pools: Mutex<Vec<(Duration, Freshness, Pool)>>,
+}
+
+/// On which connection a request goes out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// One that is idle, if there is one.
+    Any,
+    /// One that nobody has used and nobody will use again: for a request that met a stale one.
+    New,
 }
 
 type Connector = HttpsConnector<HttpConnector>;
+type Stream = TokioIo<Marked<TokioIo<<Connector as Service<Uri>>::Response>>>;
 type Pool = legacy::Client<Timed, OutBody>;
 
 /// A connector with a limit on connecting, TLS included.
@@ -43,7 +55,7 @@ struct Timed {
 }
 
 impl Service<Uri> for Timed {
-    type Response = <Connector as Service<Uri>>::Response;
+    type Response = Stream;
     type Error = Box<dyn std::error::Error + Send + Sync>;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -55,9 +67,9 @@ impl Service<Uri> for Timed {
         let connecting = self.connector.call(place);
         let limit = self.limit;
         Box::pin(async move {
-            let connected = tokio::time::timeout(limit, connecting).await??;
+            let connected = timeout(limit, connecting).await??;
             Failpoint::AfterConnect.reach();
-            Ok(connected)
+            Ok(TokioIo::new(Marked::new(TokioIo::new(connected))))
         })
     }
 }
@@ -83,6 +95,9 @@ pub enum SendFault {
     /// The connection ended before the answer's head.
     #[error("connection_reset")]
     Reset,
+    /// A pooled connection had ended when the request was sent on it: not one byte of an answer came.
+    #[error("stale_connection")]
+    Stale,
     /// The answer's head took longer than `first_byte_timeout`.
     #[error("first_byte_timeout")]
     FirstByteTimeout,
@@ -104,6 +119,7 @@ impl SendFault {
         match self {
             Self::Dns | Self::Refused | Self::ConnectTimeout | Self::Tls | Self::Connect => true,
             Self::Reset
+            | Self::Stale
             | Self::FirstByteTimeout
             | Self::InvalidResponse
             | Self::Unaddressable
@@ -164,27 +180,55 @@ impl Client {
         &self,
         upstream: &Upstream,
         request: Request<OutBody>,
+        freshness: Freshness,
     ) -> Result<Response<Incoming>, SendFault> {
-        let answer = self.pool(upstream.connect_timeout).request(request);
-        match tokio::time::timeout(upstream.first_byte_timeout, answer).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(fault)) => Err(name_fault(&fault)),
+        let began = Instant::now();
+        let answer = self.pool(upstream.connect_timeout, freshness).request(request);
+        match timeout(upstream.first_byte_timeout, answer).await {
+            Ok(Ok(response)) => {
+                if let Some(mark) = response.extensions().get::<Mark>() {
+                    mark.note_answer();
+                }
+                Ok(response)
+            }
+            Ok(Err(fault)) => match name_fault(&fault) {
+                SendFault::Reset if was_stale(&fault) && began.elapsed() < AT_ONCE => Err(SendFault::Stale),
+                named => Err(named),
+            },
             Err(_) => Err(SendFault::FirstByteTimeout),
         }
     }
 
-    fn pool(&self, connect_timeout: Duration) -> Pool {
+    fn pool(&self, connect_timeout: Duration, freshness: Freshness) -> Pool {
         let mut pools = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, pool)) = pools.iter().find(|(timeout, _)| *timeout == connect_timeout) {
+        let fits = |pool: &&(Duration, Freshness, Pool)| (pool.0, pool.1) == (connect_timeout, freshness);
+        if let Some((_, _, pool)) = pools.iter().find(fits) {
             return pool.clone();
         }
-        let pool = build_pool(self.tls.as_ref().clone(), connect_timeout);
-        pools.push((connect_timeout, pool.clone()));
+        let pool = build_pool(self.tls.as_ref().clone(), connect_timeout, freshness);
+        pools.push((connect_timeout, freshness, pool.clone()));
         pool
     }
 }
 
-fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration) -> Pool {
+/// Whether a request failed because its connection had ended before, as far as the connection knows.
+fn was_stale(fault: &legacy::Error) -> bool {
+    let mut known = http::Extensions::new();
+    if let Some(connected) = fault.connect_info().filter(|connected| !connected.is_negotiated_h2()) {
+        connected.get_extras(&mut known);
+    }
+    known.get::<Mark>().is_some_and(Mark::was_stale)
+}
+
+/// The end of a stale connection is on its way when the request is: it is here within a round trip. One that
+/// ends later may have ended under an upstream at work.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration, freshness: Freshness) -> Pool {
+    let max_idle = match freshness {
+        Freshness::Any => POOL_MAX_IDLE_PER_HOST,
+        Freshness::New => 0,
+    };
     let mut tcp = HttpConnector::new();
     // without it every small event of a stream waits 40 ms for an acknowledgement
     tcp.set_nodelay(true);
@@ -199,7 +243,7 @@ fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration) -> Pool {
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(POOL_MAX_IDLE_PER_HOST)
+        .pool_max_idle_per_host(max_idle)
         .http2_keep_alive_interval(H2_PING_EVERY)
         .build(Timed { connector: https, limit: connect_timeout })
 }

@@ -4,4 +4,5 @@ pub mod address;
 pub mod client;
 pub mod endpoint;
 pub mod learned;
+mod marked;
 pub mod section;
