@@ -3,7 +3,7 @@
 use super::path::Operation;
 
 /// `OpenAI` asked for usage: three choices interleaved, tools, refusal, obfuscation, both names of reasoning.
-pub(super) const CHAT: &str = r#"data: {"id":"c1","model":"gpt-x","service_tier":"default","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null,"obfuscation":"aaaaaaa"}
+pub const CHAT: &str = r#"data: {"id":"c1","model":"gpt-x","service_tier":"default","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}],"usage":null,"obfuscation":"aaaaaaa"}
 
 data: {"id":"c1","model":"gpt-x","choices":[{"index":2,"delta":{"content":"H\u00e9 \"usage\":null"}}],"usage":null,"obfuscation":"b"}
 
@@ -24,16 +24,16 @@ data: [DONE]
 "#;
 
 /// Azure: nothing in the first chunk but filters.
-pub(super) const AZURE: &str = "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[{}]}\r\n\r\n\
+pub const AZURE: &str = "data: {\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[{}]}\r\n\r\n\
     data: {\"choices\":[{\"delta\":{\"content\":\"A\"},\"content_filter_results\":{}}],\"id\":\"z\",\"model\":\"gpt-z\"}\r\n\r\n\
     data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"model\":\"gpt-z\"}\r\n\r\ndata: [DONE]\r\n";
 
 /// vLLM: a running usage on every chunk.
-pub(super) const VLLM: &str = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n\
+pub const VLLM: &str = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"a\"}}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":1}}\n\n\
     data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n\
     data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n";
 
-pub(super) const MESSAGES: &str = r#"event: message_start
+pub const MESSAGES: &str = r#"event: message_start
 data: {"type":"message_start","message":{"id":"msg_1","model":"claude-x","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":30,"cache_read_input_tokens":60,"cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":10},"output_tokens":1,"service_tier":"standard","speed":"fast"}}}
 
 event: ping
@@ -62,7 +62,7 @@ data: {"type":"message_stop"}
 
 "#;
 
-pub(super) const RESPONSES: &str = r#"event: response.created
+pub const RESPONSES: &str = r#"event: response.created
 data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","model":"gpt-r","status":"in_progress","usage":null,"service_tier":"auto"}}
 
 event: response.output_text.delta
@@ -79,7 +79,7 @@ data: {"type":"response.completed","response":{"id":"resp_1","model":"gpt-r","st
 
 "#;
 
-pub(super) const CORPUS: [(Operation, &str); 5] = [
+pub const CORPUS: [(Operation, &str); 5] = [
     (Operation::ChatCompletions, CHAT),
     (Operation::ChatCompletions, AZURE),
     (Operation::Completions, VLLM),

@@ -54,6 +54,20 @@ fn wire_12_the_model_comes_from_the_first_chunk_that_names_one() {
 }
 
 #[test]
+fn usage_is_found_behind_a_null_of_the_same_name_and_in_escapes() {
+    let head = "data: {\"id\":\"a\",\"model\":\"m\",\"choices\":[]}\n\n";
+    for chunk in [
+        r#"{"choices":[{"index":0,"usage":null}],"usage":{"prompt_tokens":7,"completion_tokens":2}}"#,
+        r#"{"choices":[{"index":0}],"\u0075sage":{"prompt_tokens":7,"completion_tokens":2}}"#,
+        r#"{"choices":[{"index":0}],"usag\u0065":{"prompt_tokens":7,"completion\u005Ftokens":2}}"#,
+    ] {
+        assert_eq!(chat(&format!("{head}data: {chunk}\n\n")).usage, Some(tokens(7, 2)), "{chunk}");
+    }
+    let error = chat(&format!("{head}data: {{\"choices\":[],\"\\u0065rror\":{{\"code\":\"c\"}}}}\n\n")).error;
+    assert_eq!(error.map(|error| error.code).as_deref(), Some("c"));
+}
+
+#[test]
 fn wire_10_a_running_usage_is_replaced_and_never_added() {
     let read = chat(VLLM);
     assert_eq!((read.usage, read.ended), (Some(tokens(7, 2)), true));

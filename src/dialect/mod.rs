@@ -11,8 +11,8 @@ pub mod sse;
 pub mod unask;
 
 mod ceiling;
-#[cfg(test)]
-mod corpus;
+#[cfg(any(test, fuzzing))]
+pub mod corpus;
 mod facts;
 mod fields;
 mod image;

@@ -12,6 +12,7 @@ use super::usage_openai;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
+static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\":"));
 
 /// Reads one chunk of a stream; `false` if it is not JSON of this shape.
@@ -29,15 +30,21 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
 /// than this costs half. None where in doubt.
 fn only_choices(json: &str) -> Option<Vec<Choice<'_>>> {
     let bytes = json.as_bytes();
-    if let Some(at) = USAGE.find(bytes) {
+    for at in USAGE.find_iter(bytes) {
         let value = json[at + USAGE.needle().len()..].trim_start().strip_prefix(':')?;
         value.trim_start().strip_prefix("null")?;
     }
-    if ERROR.find(bytes).is_some() {
+    if ERROR.find(bytes).is_some() || has_escaped_letter(bytes) {
         return None;
     }
     let value = &json[CHOICES.find(bytes)? + CHOICES.needle().len()..];
     Vec::deserialize(&mut serde_json::Deserializer::from_str(value)).ok()
+}
+
+/// Whether a letter that needs no escape has one: then a name may be spelt in a way that a search cannot see.
+fn has_escaped_letter(json: &[u8]) -> bool {
+    let is_letter = |at: usize| matches!(json.get(at + ESCAPE.needle().len()), Some(b'4'..=b'7'));
+    ESCAPE.find_iter(json).any(is_letter)
 }
 
 /// Reads one chunk, or one whole answer; `false` if it is not JSON of this shape.
