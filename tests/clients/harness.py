@@ -1,19 +1,26 @@
 """Starts what the client tests talk to: a mock, a gateway in front of it, and environments from lock files."""
 
+import functools
 import hashlib
 import os
+import platform
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import venv
 from pathlib import Path
+from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILT = ROOT / "target" / "clients"
+
+# the lines of Node that clients ask for, where the system's own is older
+NODES = {20: "20.20.2", 22: "22.23.3"}
 
 
 def binary():
@@ -24,32 +31,68 @@ def binary():
     return str(path)
 
 
-def python_environment(folder):
-    """A virtual environment with exactly what `folder`/requirements.txt names; made once per lock file."""
-    lock = folder / "requirements.txt"
-    place = BUILT / f"{folder.name}-{digest(sys.version, lock.read_text())}"
+def python_environment(name, lock):
+    """A virtual environment with exactly what the file `lock` names; made once per lock file."""
+    place = BUILT / f"python-{name}-{digest(sys.version, lock.read_text())}"
+    python = str(place / "bin" / "python")
     if not (place / "done").exists():
         shutil.rmtree(place, ignore_errors=True)
-        venv.create(place, with_pip=True)
-        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, "--no-deps", "--requirement", str(lock)], check=True)
+        venv.create(place, with_pip=False)
+        install = ["install", "--quiet", "--no-compile", "--no-deps", "--requirement", str(lock)]
+        subprocess.run([pip(), "-m", "pip", "--python", python, *install], check=True, env=quiet_pip())
         (place / "done").touch()
-    return str(place / "bin" / "python")
+    return python
 
 
-def node_environment(folder):
-    """A copy of the suite beside exactly what its lock file names; modules are fetched once per lock file."""
-    lock = folder / "package-lock.json"
-    place = BUILT / f"node-{digest(lock.read_text())}"
+def node_environment(name, suite, lock):
+    """The files of the folder `suite` beside exactly what the folder `lock` names; modules are fetched once."""
+    place = BUILT / f"node-{name}-{digest((lock / 'package-lock.json').read_text())}"
     place.mkdir(parents=True, exist_ok=True)
     for old in place.glob("*.js"):
         old.unlink()
-    for file in [*folder.glob("*.js"), *folder.glob("*.json"), folder / ".npmrc"]:
+    for file in [*suite.glob("*.js"), *lock.glob("*.json"), suite / ".npmrc"]:
         shutil.copy(file, place)
     if not (place / "done").exists():
         subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=place, check=True)
         (place / "done").touch()
     return place
+
+
+@functools.cache
+def node(line):
+    """A Node of at least this line: the system's own, or one from npm's registry."""
+    with BUILDING:
+        if shutil.which("node") and major("node") >= line:
+            return "node"
+        machine = "arm64" if platform.machine() == "aarch64" else "x64"
+        place = BUILT / f"node-{NODES[line]}"
+        found = place / "node_modules" / f"node-linux-{machine}" / "bin" / "node"
+        if not found.exists():
+            place.mkdir(parents=True, exist_ok=True)
+            package = f"node-linux-{machine}@{NODES[line]}"
+            subprocess.run(["npm", "install", "--silent", "--no-save", "--prefix", str(place), package], check=True)
+        return str(found)
+
+
+def major(program):
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.lstrip("v").split(".")[0])
+
+
+@functools.cache
+def pip():
+    """The Python of one environment that has pip; the others do without a copy of their own."""
+    with BUILDING:
+        place = BUILT / f"pip-{digest(sys.version)}"
+        if not (place / "done").exists():
+            shutil.rmtree(place, ignore_errors=True)
+            venv.create(place, with_pip=True)
+            (place / "done").touch()
+        return str(place / "bin" / "python")
+
+
+def quiet_pip():
+    return {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 def digest(*texts):
@@ -60,6 +103,17 @@ def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+BUILDING = threading.RLock()
+
+
+class Gateway(NamedTuple):
+    """A gateway that serves."""
+
+    address: str
+    admin: str
+    config: Path
 
 
 class Processes:
@@ -105,10 +159,10 @@ class Processes:
         return address, log
 
     def gateway(self, config, environment=None):
-        """Writes a config, fills in its listeners and data folder, and serves it. Gives the address."""
-        port = free_port()
+        """Writes a config, fills in its listeners and data folder, and serves it."""
+        port, admin = free_port(), free_port()
         text = (
-            f'listen: "127.0.0.1:{port}"\nadmin: {{ listen: "127.0.0.1:{free_port()}" }}\n'
+            f'listen: "127.0.0.1:{port}"\nadmin: {{ listen: "127.0.0.1:{admin}" }}\n'
             f'data_dir: "{self.folder / "data"}"\n{config}'
         )
         file = self.folder / "tollgate.yaml"
@@ -116,7 +170,7 @@ class Processes:
         command = [binary(), "serve", "--config", str(file)]
         child = self.start("gateway", command, env={**os.environ, **(environment or {})})
         self.wait_for("gateway", child, port)
-        return f"127.0.0.1:{port}", file
+        return Gateway(f"127.0.0.1:{port}", f"127.0.0.1:{admin}", file)
 
     def wait_for(self, name, child, port, patience=30.0):
         deadline = time.monotonic() + patience

@@ -1,76 +1,159 @@
-"""The official Anthropic SDK for Python through the gateway, by its base URL and key alone."""
+"""The official Anthropic SDK for Python; its base URL has no /v1, the SDK adds it."""
+
+import json
+import time
 
 import anthropic
-import pytest
-from conftest import CLAUDE_MODEL, HELLO, assert_retry_after, refused, served_end, until_refused
+from callers import (
+    CLAUDE_MODEL,
+    DIRECT,
+    KEY,
+    URL,
+    WEATHER,
+    Question,
+    assert_retry_after,
+    barred,
+    limited,
+    raised,
+    said,
+    same_as_directly,
+    spent,
+    unknown,
+)
 
-WEATHER = {"name": "weather", "input_schema": {"type": "object", "properties": {"city": {"type": "string"}}}}
+TOOL = {"name": "weather", "input_schema": WEATHER}
 
 
-def ask(client, model=CLAUDE_MODEL, **more):
-    return client.messages.create(model=model, max_tokens=64, messages=HELLO, **more)
+def client(key=KEY, url=URL, **options):
+    return anthropic.Anthropic(base_url=url, api_key=key, **options)
 
 
-def test_messages(anthropic_client):
-    answer = ask(anthropic_client().client)
+def ask(question, asking=None, **more):
+    asking = asking or client()
+    return asking.messages.create(model=CLAUDE_MODEL, max_tokens=64, messages=question.messages, **more)
+
+
+def test_chat():
+    answer = ask(Question())
     assert answer.stop_reason == "end_turn"
     assert len(answer.content[0].text.split()) == answer.usage.output_tokens
     assert answer._request_id
 
 
-def test_messages_stream(anthropic_client):
-    client = anthropic_client().client
-    with client.messages.stream(model=CLAUDE_MODEL, max_tokens=64, messages=HELLO) as stream:
-        said = "".join(stream.text_stream)
+def test_stream():
+    question = Question()
+    with client().messages.stream(model=CLAUDE_MODEL, max_tokens=64, messages=question.messages) as stream:
+        text = "".join(stream.text_stream)
         final = stream.get_final_message()
-    assert said == final.content[0].text
-    assert final.usage.output_tokens == len(said.split())
+    assert text == final.content[0].text
+    assert final.usage.output_tokens == len(text.split())
 
 
-def test_a_tool_call(anthropic_client):
-    answer = ask(anthropic_client().client, tools=[WEATHER], tool_choice={"type": "any"})
+def test_tools():
+    answer = ask(Question(), tools=[TOOL], tool_choice={"type": "any"})
     assert answer.stop_reason == "tool_use"
     assert answer.content[0].name == "weather"
     assert answer.content[0].input["city"]
 
 
-def test_count_tokens(anthropic_client):
-    counted = anthropic_client().client.messages.count_tokens(model=CLAUDE_MODEL, messages=HELLO)
+def test_streamed_tools():
+    events = list(ask(Question(), tools=[TOOL], tool_choice={"type": "any"}, stream=True))
+    parts = [event.delta.partial_json for event in events if event.type == "content_block_delta"]
+    assert json.loads("".join(parts))["city"]
+
+
+def test_structured_output():
+    answer = ask(Question(), output_config={"format": {"type": "json_schema", "schema": WEATHER}})
+    assert json.loads(answer.content[0].text)["city"]
+
+
+def test_count_tokens():
+    counted = client().messages.count_tokens(model=CLAUDE_MODEL, messages=Question().messages)
     assert counted.input_tokens > 0
 
 
-def test_a_stream_given_up_ends_upstream_too(anthropic_client):
-    model = f"{CLAUDE_MODEL}@out=43+stall=5:60s"
-    stream = ask(anthropic_client().client, model, stream=True)
+def test_cancellation():
+    question = Question("stall=5:60s+out=43")
+    stream = ask(question, stream=True)
     assert next(iter(stream)).type == "message_start"
     stream.close()
-    assert served_end(model) == "client_gone"
+    assert question.ended() == "client_gone"
 
 
-def test_a_spent_budget_is_one_attempt_and_says_why(anthropic_client):
-    spent = refused(402, CLAUDE_MODEL)
-    counted = anthropic_client(spent.key)
-    with pytest.raises(anthropic.APIStatusError) as caught:
-        ask(counted.client, spent.model)
-    error = caught.value
-    assert type(error).__name__ == "PaymentRequiredError"
-    assert error.status_code == 402
-    assert error.body["error"]["type"] == "billing_error"
-    assert counted.attempts == 1
+def test_upstream_429():
+    question, begun = Question("status=429:1+retry-after=2"), time.monotonic()
+    assert ask(question).content
+    assert question.statuses() == [429, 200]
+    assert time.monotonic() - begun >= 2
 
 
-def test_an_unknown_key(anthropic_client):
-    unknown = refused(401, CLAUDE_MODEL)
-    counted = anthropic_client(unknown.key)
-    with pytest.raises(anthropic.AuthenticationError) as caught:
-        ask(counted.client, unknown.model)
-    assert caught.value.body["error"]["type"] == "authentication_error"
-    assert counted.attempts == 1
+def test_upstream_429_raised(saw):
+    question = Question("status=429+retry-after=7")
+    error = same_as_directly(
+        lambda url: ask(question, client(url=url, max_retries=0)), anthropic.RateLimitError
+    )
+    headers = error.response.headers
+    assert (headers["retry-after"], headers["anthropic-ratelimit-requests-limit"]) == ("7", "4000")
+    saw(f"{said(error)}, headers in `e.response.headers`")
 
 
-def test_a_rate_limit_says_when_to_come_back(anthropic_client):
-    slow = refused(429, CLAUDE_MODEL)
-    client = anthropic_client(slow.key, max_retries=0).client
-    error = until_refused(lambda: ask(client, slow.model), anthropic.RateLimitError)
+def test_stream_error(saw):
+    question = Question("error-frame=4")
+    error = same_as_directly(
+        lambda url: list(ask(question, client(url=url), stream=True)), anthropic.APIError
+    )
+    saw(said(error))
+
+
+def test_stream_cut(saw):
+    question = Question("cut=900")
+    saw(said(same_as_directly(lambda url: list(ask(question, client(url=url), stream=True)))))
+
+
+def test_spent_budget(saw):
+    caller = spent()
+    error = raised(anthropic.APIStatusError, lambda: ask(caller.question, client(caller.key)))
+    assert (error.status_code, error.body["error"]["type"]) == (402, "billing_error")
+    if not DIRECT:
+        assert "retry-after" not in error.response.headers
+    assert caller.attempts() == 1
+    saw(said(error))
+
+
+def test_spent_budget_stream():
+    caller = spent()
+    error = raised(anthropic.APIStatusError, lambda: ask(caller.question, client(caller.key), stream=True))
+    assert (error.status_code, caller.attempts()) == (402, 1)
+
+
+def test_rate_limit():
+    caller = limited()
+    asking = client(caller.key)
+    caller.use_up()
+    assert ask(caller.question, asking).content
+    assert caller.attempts() == 2
+
+
+def test_rate_limit_raised(saw):
+    caller = limited()
+    asking = client(caller.key, max_retries=0)
+    caller.use_up()
+    error = raised(anthropic.RateLimitError, lambda: ask(caller.question, asking))
     assert error.body["error"]["type"] == "rate_limit_error"
-    assert_retry_after(error.response.headers)
+    assert_retry_after(error.response.headers["retry-after"])
+    assert caller.attempts() == 1
+    saw(said(error))
+
+
+def test_unknown_key(saw):
+    caller = unknown()
+    error = raised(anthropic.AuthenticationError, lambda: ask(caller.question, client(caller.key)))
+    assert (error.body["error"]["type"], caller.attempts()) == ("authentication_error", 1)
+    saw(said(error))
+
+
+def test_model_not_allowed(saw):
+    caller = barred()
+    error = raised(anthropic.PermissionDeniedError, lambda: ask(caller.question, client(caller.key)))
+    assert (error.body["error"]["type"], caller.attempts()) == ("permission_error", 1)
+    saw(said(error))

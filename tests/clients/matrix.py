@@ -1,0 +1,98 @@
+"""The matrix: every client and version, its APIs, the cases, and which of them a client does not offer."""
+
+from typing import NamedTuple
+
+# in the order of the table; those not in CORE stand only where a client has them
+CASES = {
+    "chat": "a whole answer",
+    "stream": "a stream",
+    "stream_usage": "usage at a stream's end, because it was asked for",
+    "tools": "a tool call",
+    "streamed_tools": "a tool call in a stream",
+    "structured_output": "an answer that fits a schema",
+    "embeddings": "embeddings",
+    "responses": "the Responses API",
+    "responses_stream": "the Responses API, as a stream",
+    "models": "the list of models",
+    "count_tokens": "counting tokens",
+    "cancellation": "a stream given up ends at the upstream, too",
+    "upstream_429": "an upstream's 429: waits as told, asks again, succeeds",
+    "upstream_429_raised": "an upstream's 429: raised with its headers, as directly",
+    "stream_error": "an error in mid-stream: raised as directly",
+    "responses_stream_error": "the same in a stream of Responses",
+    "stream_cut": "a connection cut in mid-stream: seen as directly",
+    "spent_budget": "a spent budget: one attempt",
+    "spent_budget_stream": "a spent budget, asked for a stream: one attempt",
+    "rate_limit": "a rate limit: waits as told, asks again once, succeeds",
+    "rate_limit_raised": "a rate limit: raised, and says when to come back",
+    "unknown_key": "an unknown key: 401, one attempt",
+    "model_not_allowed": "a model that is not allowed: 403, one attempt",
+}
+
+OPTIONAL = {
+    "stream_usage",
+    "responses_stream",
+    "models",
+    "count_tokens",
+    "responses_stream_error",
+    "spent_budget_stream",
+}
+CORE = [case for case in CASES if case not in OPTIONAL]
+
+
+class Environment(NamedTuple):
+    """One client at one version: its lock file, its suite, the APIs it is driven by."""
+
+    family: str
+    name: str
+    suite: str
+    # what the table calls it, and the package whose version it is
+    package: str
+    node: int = 0
+    apis: tuple = ("",)
+    # case -> why the client does not offer it; `case[api]` for one API
+    lacks: dict = {}
+
+    @property
+    def language(self):
+        return "node" if self.node else "python"
+
+    @property
+    def key(self):
+        return f"{self.language}/{self.name}"
+
+    def lack(self, case, api):
+        return self.lacks.get(f"{case}[{api}]") or self.lacks.get(case)
+
+
+MESSAGES_ONLY = {
+    "embeddings": "Anthropic has none",
+    "responses": "an API of OpenAI's",
+}
+OWN_COLUMN = "has its own column"
+
+
+AI_SDK = ("responses", "chat", "compatible")
+AI_SDK_LACKS = {
+    "embeddings[responses]": "embeddings have one API, tried under `chat`",
+    "responses": OWN_COLUMN,
+}
+
+ENVIRONMENTS = [
+    *(
+        Environment("OpenAI for Python", f"openai-{major}", "test_openai.py", "openai")
+        for major in (1, 2, 3)
+    ),
+    Environment("Anthropic for Python", "anthropic", "test_anthropic.py", "anthropic", lacks=MESSAGES_ONLY),
+    *(
+        Environment("OpenAI for Node", f"openai-{major}", "openai.test.js", "openai", node=line)
+        for major, line in ((4, 20), (6, 20), (7, 22))
+    ),
+    Environment(
+        "Anthropic for TypeScript", "anthropic", "anthropic.test.js", "@anthropic-ai/sdk", 20, lacks=MESSAGES_ONLY
+    ),
+    *(
+        Environment("Vercel AI SDK", f"ai-{major}", "ai-sdk.test.js", "ai", line, AI_SDK, AI_SDK_LACKS)
+        for major, line in ((5, 20), (6, 20), (7, 22))
+    ),
+]
