@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Encoding;
+use super::boundary::{first_boundary, last_boundary};
 use crate::dialect::outline::PromptOutline;
 
 /// A count, and how far to trust it.
@@ -21,12 +22,13 @@ pub struct Tokenizer;
 /// Text beyond this is not cut but extrapolated: at 4 MB/s this much takes a quarter of a second.
 const MAX_TEXT: usize = 1024 * 1024;
 
-/// Longest piece handed over at once. A megabyte of spaces overflows the regex engine of tiktoken-rs
-/// 0.12 (WIRE 3.3), and one word is merged in more than linear time; at this size both are harmless.
-const MAX_PIECE: usize = 16 * 1024;
+/// A text is handed over in pieces of about this much, each up to a boundary: a run without one is merged in more
+/// than linear time.
+const PIECE: usize = 16 * 1024;
 
-/// How far back from the end of a piece a word boundary is looked for.
-const BOUNDARY_WINDOW: usize = 1024;
+/// A run without a boundary is handed over whole up to this: 350 ms at the worst. A megabyte of spaces overflows the
+/// regex engine of tiktoken-rs 0.12 (WIRE 3.3).
+const LONGEST_RUN: usize = 512 * 1024;
 
 /// Bytes per token of the cheap estimate; English and code have 3.7 to 4.9 (WIRE 3.3).
 const ROUGH_BYTES_PER_TOKEN: u64 = 4;
@@ -37,11 +39,11 @@ impl Tokenizer {
     pub fn count(&self, model: &str, text: &str) -> Count {
         let (encoding, known) = Encoding::of(model);
         let counted = &text[..text.floor_char_boundary(MAX_TEXT)];
-        let Some(tokens) = count_pieces(encoding, counted) else {
+        let Some((tokens, is_exact)) = count_pieces(encoding, counted) else {
             return Count { tokens: rough(text.len()), exact: false };
         };
         if counted.len() == text.len() {
-            return Count { tokens, exact: known };
+            return Count { tokens, exact: known && is_exact };
         }
         Count { tokens: extrapolate(tokens, counted.len(), text.len()), exact: false }
     }
@@ -79,32 +81,35 @@ pub const fn rough(bytes: usize) -> u64 {
     (bytes as u64).div_ceil(ROUGH_BYTES_PER_TOKEN)
 }
 
-/// `None` if the tokenizer gave up on a piece.
-fn count_pieces(encoding: Encoding, text: &str) -> Option<u64> {
+/// The tokens of a whole text by one vocabulary, and whether every cut in it was at a boundary. `None` if the
+/// tokenizer gave up on a piece.
+pub(super) fn count_pieces(encoding: Encoding, text: &str) -> Option<(u64, bool)> {
     let vocabulary = encoding.load();
-    let mut tokens: u64 = 0;
+    let (mut tokens, mut is_exact) = (0_u64, true);
     let mut rest = text;
     while !rest.is_empty() {
-        let (piece, after) = rest.split_at(piece_end(rest));
+        let end = piece_end(rest);
+        is_exact &= end.is_some();
+        let (piece, after) = rest.split_at(end.unwrap_or_else(|| rest.floor_char_boundary(LONGEST_RUN)));
         tokens += catch_unwind(AssertUnwindSafe(|| vocabulary.count_ordinary(piece))).ok()? as u64;
         rest = after;
     }
-    Some(tokens)
+    Some((tokens, is_exact))
 }
 
-/// Where to cut: before a space between two letters, where every vocabulary cuts anyway, so that the
-/// sum of the pieces is the count of the whole; in a text without one, at the limit.
-fn piece_end(text: &str) -> usize {
-    if text.len() <= MAX_PIECE {
-        return text.len();
+/// Where the first piece of a text ends; `None` in a run that is too long.
+fn piece_end(text: &str) -> Option<usize> {
+    if text.len() <= PIECE {
+        return Some(text.len());
     }
-    let bytes = text.as_bytes();
-    (MAX_PIECE - BOUNDARY_WINDOW..MAX_PIECE)
-        .rev()
-        .find(|&at| {
-            bytes[at] == b' ' && bytes[at - 1].is_ascii_alphabetic() && bytes[at + 1].is_ascii_alphabetic()
-        })
-        .unwrap_or_else(|| text.floor_char_boundary(MAX_PIECE))
+    let usual = text.floor_char_boundary(PIECE);
+    if let Some(end) = last_boundary(&text[..usual], 0) {
+        return Some(end);
+    }
+    if text.len() <= LONGEST_RUN {
+        return Some(first_boundary(text, usual).unwrap_or(text.len()));
+    }
+    first_boundary(&text[..text.floor_char_boundary(LONGEST_RUN)], usual)
 }
 
 fn extrapolate(tokens: u64, counted: usize, all: usize) -> u64 {

@@ -3,6 +3,7 @@
 use http::Method;
 use serde_json::{Value, json};
 
+use super::super::StreamCount;
 use super::*;
 use crate::dialect::outline::{input_ceiling, outline};
 use crate::dialect::path::classify;
@@ -97,20 +98,49 @@ fn special_tokens_in_a_text_are_plain_text() {
     assert_eq!(Tokenizer.count("gpt-4o", "<|endoftext|>").tokens, 7);
 }
 
+/// Ten megabytes of what images and files are sent as.
+fn base64() -> String {
+    let mut word = 1_u64;
+    let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let next = |_| {
+        word = word.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        char::from(letters[usize::try_from(word >> 58).unwrap()])
+    };
+    (0..10_000_000).map(next).collect()
+}
+
 #[test]
-fn a_hostile_megabyte_is_counted_in_bounds() {
-    for (text, at_most) in [
-        (" ".repeat(1_000_000), 100_000),
-        ("a".repeat(1_000_000), 500_000),
-        ("\n".repeat(1_000_000), 500_000),
-        (" \n\t".repeat(333_333), 1_000_000),
+fn wire_39_a_hostile_megabyte_is_counted_and_nothing_panics() {
+    // by the Python package, which panics on the first of them itself
+    for (text, tokens) in [
+        (" ".repeat(1_000_000), 7_813),
+        ("a".repeat(1_000_000), 125_000),
+        ("\n".repeat(1_000_000), 62_500),
+        (" \n\t".repeat(333_333), 333_334),
         ("的".repeat(333_333), 333_333),
-        ("A1b".repeat(333_333), 1_000_000),
+        ("A1b".repeat(333_333), 999_999),
+        ("a".repeat(600_000) + &" ".repeat(400_000), 78_125),
     ] {
         let count = Tokenizer.count("gpt-4o", &text);
-        assert!(count.tokens > 0 && count.tokens <= at_most, "{count:?} of {:?}", text.get(..3));
-        assert!(count.exact);
+        assert!(count.tokens.abs_diff(tokens) * 1_000 <= tokens, "{count:?} of {:?}", text.get(..3));
+        let mut stream = StreamCount::new("gpt-4o");
+        stream.push(&text);
+        let streamed = stream.count().tokens;
+        assert!(streamed.abs_diff(tokens) * 100 <= tokens, "{streamed} of {:?}", text.get(..3));
     }
+}
+
+#[test]
+fn wire_39_ten_megabytes_of_base64_are_counted_in_bounds() {
+    let text = base64();
+    let at_once = Tokenizer.count("gpt-4o", &text);
+    let mut stream = StreamCount::new("gpt-4o");
+    for part in text.as_bytes().chunks(65_521) {
+        stream.push(std::str::from_utf8(part).unwrap());
+    }
+    let streamed = stream.count();
+    assert!(streamed.exact && !at_once.exact, "a stream is never extrapolated");
+    assert!(at_once.tokens.abs_diff(streamed.tokens) * 100 <= streamed.tokens, "{at_once:?} {streamed:?}");
 }
 
 #[test]
