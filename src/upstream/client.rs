@@ -1,15 +1,14 @@
 //! Sends a request to an upstream and names what went wrong. Knows nothing of money or dialects.
 
 use std::error::Error as _;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -18,11 +17,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::error::Elapsed;
 use tower::Service;
 
+use super::body::{OutBody, Progress};
 use super::endpoint::Upstream;
 use crate::base::failpoint::Failpoint;
-
-/// What is sent upstream: a body that was read whole, or one that streams through.
-pub type OutBody = Either<Full<Bytes>, Incoming>;
 
 /// Pooled connections to upstreams. One per worker: a pool belongs to the runtime that uses it.
 #[derive(Debug)]
@@ -60,6 +57,15 @@ impl Service<Uri> for Timed {
             Ok(connected)
         })
     }
+}
+
+/// What a request under way comes to next.
+enum Next {
+    Answered(Result<Response<Incoming>, legacy::Error>),
+    /// A piece of its body was taken, or the last.
+    Moved {
+        is_under_way: bool,
+    },
 }
 
 /// Why no answer came. The words are `error.type` on the attempt's span (TELEMETRY 1.3).
@@ -156,7 +162,8 @@ impl Client {
         Self { tls, pools: Mutex::default() }
     }
 
-    /// Sends `request` (its URI absolute) and waits for the answer's head.
+    /// Sends `request` (its URI absolute) and waits for the answer's head. The limit on that runs from the last
+    /// piece of the body that went, where there is word of its progress.
     ///
     /// # Errors
     /// When no answer came; see [`SendFault`].
@@ -164,12 +171,30 @@ impl Client {
         &self,
         upstream: &Upstream,
         request: Request<OutBody>,
+        progress: Option<Progress>,
     ) -> Result<Response<Incoming>, SendFault> {
-        let answer = self.pool(upstream.connect_timeout).request(request);
-        match tokio::time::timeout(upstream.first_byte_timeout, answer).await {
-            Ok(Ok(response)) => Ok(response),
-            Ok(Err(fault)) => Err(name_fault(&fault)),
-            Err(_) => Err(SendFault::FirstByteTimeout),
+        let mut answer = self.pool(upstream.connect_timeout).request(request);
+        let mut progress = progress;
+        loop {
+            let moved = async {
+                match &mut progress {
+                    Some(progress) => progress.changed().await.is_ok(),
+                    None => pending().await,
+                }
+            };
+            let next = async {
+                tokio::select! {
+                    biased;
+                    answered = &mut answer => Next::Answered(answered),
+                    is_under_way = moved => Next::Moved { is_under_way },
+                }
+            };
+            match tokio::time::timeout(upstream.first_byte_timeout, next).await {
+                Ok(Next::Answered(answered)) => return answered.map_err(|fault| name_fault(&fault)),
+                Ok(Next::Moved { is_under_way: true }) => {}
+                Ok(Next::Moved { is_under_way: false }) => progress = None,
+                Err(_) => return Err(SendFault::FirstByteTimeout),
+            }
         }
     }
 
