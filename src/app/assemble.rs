@@ -160,6 +160,7 @@ impl Plan<'_> {
             refuse_unmetered: settings.unmetered == Unmetered::Refuse,
             bounds: Bounds {
                 max_body: settings.server.max_body.0,
+                max_upload: settings.server.max_upload.0,
                 body_timeout: settings.server.body_timeout.0,
                 max_requests: settings.server.max_requests,
                 budget_wait: settings.server.budget_wait.0,

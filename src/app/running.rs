@@ -29,7 +29,7 @@ use crate::ledger::recovery::recover;
 use crate::ledger::retention::Retention;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
-use crate::proxy::{Door, Drains, Lines, Station};
+use crate::proxy::{Door, Drains, Lines, Spools, Station};
 use crate::server::{self, Listening, Workers};
 use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
 use crate::store::ledger::{LedgerStore as _, StoreFault};
@@ -128,6 +128,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         cache: Cache::new(&settings.cache, clock.clone()),
         counting: CountingPool::start(COUNTING_THREADS, COUNTING_QUEUE)?,
         body_memory: Arc::new(Semaphore::new(body_permits(settings))),
+        spools: Spools::new(settings.data_dir.clone(), settings.server.max_upload_total.0),
         at_work: AtomicU32::new(0),
         settling: AtomicU32::new(0),
         lines: Lines::default(),

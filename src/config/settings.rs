@@ -164,6 +164,11 @@ pub struct ServerSection {
     pub max_body: Size,
     /// Request bodies in memory, all together.
     pub max_body_total: Size,
+    /// Largest form with files (images, audio); beyond 1 MiB it passes through, or waits on the disk until all
+    /// is known that its way and its price depend on.
+    pub max_upload: Size,
+    /// Forms with files that wait on the disk, all together.
+    pub max_upload_total: Size,
     /// Requests at work at once; more are answered 503.
     pub max_requests: u32,
     /// Open client connections; more wait in the system's backlog.
@@ -185,6 +190,10 @@ impl Default for ServerSection {
         Self {
             max_body: Size(32 << 20),
             max_body_total: Size(512 << 20),
+            // sixteen pictures of 50 MB, the most that an upstream takes in one form, and some air
+            max_upload: Size(1 << 30),
+            // a few of the largest at once, and little beside what a gateway's disk has for its journal
+            max_upload_total: Size(4 << 30),
             max_requests: 10_000,
             max_connections: 20_000,
             // as long as common load balancers keep idle connections: closing first would race their next request

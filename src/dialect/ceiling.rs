@@ -76,20 +76,26 @@ pub fn input_ceiling(endpoint: &Endpoint, model: &str, body: &[u8]) -> InputCeil
     if read.is_ok() {
         return InputCeiling { tokens: survey.tokens, of_images: survey.of_images, is_open: survey.is_open };
     }
-    let whole = body.len() as u64;
-    let text = FORM_TEXT.min(whole) + TEMPLATE;
+    let files = || memchr::memmem::find_iter(body, b"filename").count() as u64;
     match endpoint.operation {
-        Operation::Transcriptions | Operation::Translations => {
-            InputCeiling { tokens: text + whole / AUDIO_BYTES_PER_TOKEN, of_images: 0, is_open: false }
-        }
-        Operation::Images => {
-            let files = memchr::memmem::find_iter(body, b"filename").count() as u64;
-            let of_images = files.saturating_mul(survey.image);
-            InputCeiling { tokens: text.saturating_add(of_images), of_images, is_open: false }
+        Operation::Transcriptions | Operation::Translations | Operation::Images => {
+            form_ceiling(endpoint.operation, model, body.len() as u64, files())
         }
         // JSON that we cannot read and an upstream might: only the context window is a bound
-        _ => InputCeiling { tokens: whole.saturating_add(TEMPLATE), of_images: 0, is_open: true },
+        _ => {
+            InputCeiling { tokens: (body.len() as u64).saturating_add(TEMPLATE), of_images: 0, is_open: true }
+        }
     }
+}
+
+/// The upper bound for a form of this many bytes and files.
+pub(super) fn form_ceiling(operation: Operation, model: &str, bytes: u64, files: u64) -> InputCeiling {
+    let text = FORM_TEXT.min(bytes) + TEMPLATE;
+    if operation == Operation::Images {
+        let of_images = files.saturating_mul(image::most_tokens(model));
+        return InputCeiling { tokens: text.saturating_add(of_images), of_images, is_open: false };
+    }
+    InputCeiling { tokens: text + bytes / AUDIO_BYTES_PER_TOKEN, of_images: 0, is_open: false }
 }
 
 struct Survey {

@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod error;
+pub mod form;
 pub mod meter;
 pub mod outline;
 pub mod path;

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::form::Form;
 use super::members::{Fields, Outer};
-use super::multipart;
 use super::path::{Endpoint, Metering, Operation};
 
 /// What a request body says. A member of an unexpected type counts as absent: the upstream judges it.
@@ -142,9 +142,9 @@ pub fn scan(
         return Ok(RequestFacts { choices: 1, ..RequestFacts::default() });
     }
     // elsewhere a form is refused whatever its label says: some upstreams never read the label
-    let form = content_type.filter(|_| takes_files(operation)).and_then(multipart::boundary);
-    if let Some(boundary) = form {
-        return Ok(multipart_facts(body, &boundary));
+    if let Some(mut form) = content_type.and_then(|content_type| Form::of(endpoint, content_type)) {
+        form.push(body);
+        return form.facts();
     }
     match Fields::read(body) {
         Ok(Fields { ambiguous: Some(name), .. }) if !takes_files(operation) => {
@@ -164,27 +164,8 @@ fn has_body(operation: Operation) -> bool {
 }
 
 /// Operations whose bodies may be files: what cannot be read is forwarded.
-const fn takes_files(operation: Operation) -> bool {
+pub(super) const fn takes_files(operation: Operation) -> bool {
     matches!(operation, Operation::Images | Operation::Transcriptions | Operation::Translations)
-}
-
-fn multipart_facts(body: &[u8], boundary: &str) -> RequestFacts {
-    let fields = multipart::fields(body, boundary, &["model", "stream", "n", "user"]);
-    let text = |name: &str| {
-        let at = fields.iter().rev().find(|field| field.name == name)?.at.clone();
-        let text = std::str::from_utf8(&body[at.clone()]).ok()?.to_owned();
-        (!text.is_empty()).then_some((text, at))
-    };
-    let (model, model_at) = text("model").unzip();
-    RequestFacts {
-        model,
-        model_at,
-        form: BodyForm::Multipart,
-        stream: text("stream").is_some_and(|(text, _)| text == "true"),
-        choices: text("n").and_then(|(text, _)| text.trim().parse().ok()).unwrap_or(1).max(1),
-        user: text("user").map(|(text, _)| text),
-        ..RequestFacts::default()
-    }
 }
 
 fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> RequestFacts {

@@ -32,6 +32,7 @@ pub(super) struct ScriptBody {
     /// Lets the connection flush before the next piece, so that pieces stay separate writes.
     flush: bool,
     script: Script,
+    filler: Filler,
     entry: Entry,
     /// Set when the connection is to end with a reset.
     reset: Arc<AtomicBool>,
@@ -59,6 +60,7 @@ impl ScriptBody {
             slice: knobs.slice.unwrap_or(usize::MAX),
             cut: knobs.cut,
         };
+        let filler = Filler::of(&frames, knobs.bytes);
         let frames = if knobs.burst { joined(&frames) } else { frames.into() };
         Ok(Self {
             frames,
@@ -70,6 +72,7 @@ impl ScriptBody {
             pause: None,
             flush: knobs.cut.is_some(),
             script,
+            filler,
             entry,
             reset,
         })
@@ -77,18 +80,22 @@ impl ScriptBody {
 
     /// Makes the next frame ready, or says that there is none.
     fn advance(&mut self) -> io::Result<bool> {
-        let (Some(encoder), Some(frame)) = (&mut self.encoder, self.frames.pop_front()) else {
-            return Ok(false);
-        };
+        let filling = if self.begun > 0 { self.filler.next() } else { None };
+        let next = filling.or_else(|| self.frames.pop_front());
+        let (Some(encoder), Some(frame)) = (&mut self.encoder, next) else { return Ok(false) };
         let coded = encoder.push(&frame.bytes)?;
         self.ready.extend_from_slice(&coded);
         self.tokens += frame.tokens;
         self.begun += 1;
-        if self.frames.is_empty() {
+        if self.is_last() {
             let encoder = self.encoder.take().expect("the encoder was there a line ago");
             self.ready.extend_from_slice(&encoder.finish()?);
         }
         Ok(true)
+    }
+
+    fn is_last(&self) -> bool {
+        self.frames.is_empty() && self.filler.left == 0
     }
 
     /// The pause that is due before the next frame.
@@ -114,7 +121,7 @@ impl ScriptBody {
         // a connection with a content-length never asks again after the last byte
         if self.is_cut_due() {
             self.entry.close(End::Cut);
-        } else if self.ready.is_empty() && self.frames.is_empty() {
+        } else if self.ready.is_empty() && self.is_last() {
             self.entry.close(End::Clean);
         }
         piece
@@ -169,6 +176,35 @@ impl http_body::Body for ScriptBody {
         }
     }
 }
+
+/// What stands between an answer's first frame and the rest, made as it is sent.
+struct Filler {
+    piece: Bytes,
+    left: u64,
+}
+
+impl Filler {
+    /// Of a stream whole events, so that the end may be past `bytes`; of anything else so many zeros.
+    fn of(frames: &[Frame], bytes: u64) -> Self {
+        if bytes == 0 {
+            return Self { piece: Bytes::new(), left: 0 };
+        }
+        let piece = match frames {
+            [_, event, ..] => event.bytes.repeat(FILLING / event.bytes.len() + 1),
+            _ => vec![0; FILLING],
+        };
+        let left = if frames.len() > 1 { bytes.next_multiple_of(piece.len() as u64) } else { bytes };
+        Self { piece: piece.into(), left }
+    }
+
+    fn next(&mut self) -> Option<Frame> {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX).min(self.piece.len());
+        self.left -= length as u64;
+        (length > 0).then(|| Frame { bytes: self.piece.slice(..length), tokens: 0 })
+    }
+}
+
+const FILLING: usize = 64 << 10;
 
 fn joined(frames: &[Frame]) -> VecDeque<Frame> {
     let bytes = frames.iter().map(|frame| frame.bytes.as_ref()).collect::<Vec<_>>().concat();

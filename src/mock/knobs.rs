@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::base::units::{Span, Written};
+use crate::base::units::{Size, Span, Written};
 
 /// What a model name asks of the mock.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(super) struct Knobs {
     pub(super) usage: UsageSpelling,
     /// After how many stream events an error event ends the stream.
     pub(super) error_frame: Option<u64>,
+    /// Bytes of filling that the answer has besides what it says: zeros, or its second event again and again.
+    pub(super) bytes: u64,
     /// Content coding of the answer, whatever the client accepts.
     pub(super) encoding: Option<Encoding>,
     /// CRLF line ends in streams.
@@ -182,6 +184,7 @@ impl Knobs {
             "rst" => self.cut = Some(Cut { after: size(value).ok_or_else(fault)?, reset: true }),
             "usage" => self.usage = spelling(value).ok_or_else(fault)?,
             "no-usage" if flag()? => self.usage = UsageSpelling::Absent,
+            "bytes" => self.bytes = Size::read(value).map_err(|_| fault())?.0,
             "error-frame" => self.error_frame = Some(number()?),
             "gzip" if flag()? => self.encoding = Some(Encoding::Gzip),
             "deflate" if flag()? => self.encoding = Some(Encoding::Deflate),

@@ -10,6 +10,7 @@ mod completions;
 mod embeddings;
 mod encode;
 mod fault;
+mod intake;
 mod knobs;
 mod log;
 mod media;

@@ -1,6 +1,5 @@
 //! What is not billed: moderations, the list of models, and an echo for every other path.
 
-use bytes::Bytes;
 use http::HeaderMap;
 use http::request::Parts;
 use serde_json::{Map, Value, json};
@@ -8,7 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::base::usage::Usage;
 
 use super::answer::Answer;
-use super::ask::{Ask, sha256_hex};
+use super::ask::Ask;
 
 /// `moderations`: nothing is flagged.
 pub(super) fn moderations(ask: &Ask) -> Answer {
@@ -30,10 +29,10 @@ pub(super) fn models() -> Answer {
 }
 
 /// Says what came, so that a pass-through can be seen. Credentials are masked.
-pub(super) fn echo(parts: &Parts, body: &Bytes) -> Answer {
+pub(super) fn echo(parts: &Parts, length: usize, sha256: &str) -> Answer {
     let body = json!({"method": parts.method.as_str(), "path": parts.uri.path(),
-        "query": parts.uri.query(), "headers": shown(&parts.headers), "body_bytes": body.len(),
-        "body_sha256": sha256_hex(body)});
+        "query": parts.uri.query(), "headers": shown(&parts.headers), "body_bytes": length,
+        "body_sha256": sha256});
     Answer::json(&body, Usage::default(), 0)
 }
 

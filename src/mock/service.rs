@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 
+use crate::base::units::{Size, Written as _};
 use crate::base::usage::Usage;
 
 use super::answer::Answer;
@@ -19,6 +19,7 @@ use super::ask::{Ask, Operation, sha256_hex};
 use super::body::ScriptBody;
 use super::encode::Encoder;
 use super::fault::Refusal;
+use super::intake::{Taken, take};
 use super::knobs::{self, Knobs};
 use super::plan::Plan;
 use super::served::{Book, End, Served};
@@ -54,7 +55,7 @@ impl Service {
         reset: Arc<AtomicBool>,
     ) -> Result<Response<ScriptBody>, io::Error> {
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await.map_err(io::Error::other)?.to_bytes();
+        let body = take(&parts, body).await?;
         let (operation, deployment) = Operation::of(&parts.method, parts.uri.path());
         let reply = match self.reply(operation, deployment, &parts, &body) {
             Ok(reply) => reply,
@@ -84,17 +85,21 @@ impl Service {
         operation: Operation,
         deployment: Option<&str>,
         parts: &Parts,
-        body: &Bytes,
+        body: &Taken,
     ) -> Result<Reply, (Refusal, Option<Box<Ask>>)> {
         if self.key.as_deref().is_some_and(|key| credential(&parts.headers) != Some(key)) {
             return Err((Refusal::asked(StatusCode::UNAUTHORIZED), None));
         }
         let answer = match operation {
             Operation::Models => other::models(),
-            Operation::Echo => other::echo(parts, body),
+            Operation::Echo => match filler_in_query(parts) {
+                Some(bytes) => return Ok(download(bytes)),
+                None => other::echo(parts, body.length, &body.sha256),
+            },
             _ => {
-                let ask =
-                    Ask::read(operation, deployment, body, self.seed).map_err(|refusal| (refusal, None))?;
+                let mut ask = Ask::read(operation, deployment, &body.kept, self.seed)
+                    .map_err(|refusal| (refusal, None))?;
+                ask.length = body.length;
                 return match self.refusal(&ask) {
                     Some(refusal) => Err((refusal, Some(Box::new(ask)))),
                     None => Ok(answer(ask, self.tokens)),
@@ -168,20 +173,35 @@ pub(super) fn says(path: &str, body: &[u8]) -> Option<Said> {
     Some(Said { whole, refusal })
 }
 
+/// `?bytes=1GiB` on a path that the mock does not know: a download of so many bytes.
+fn filler_in_query(parts: &Parts) -> Option<u64> {
+    let query = parts.uri.query()?;
+    query.split('&').find_map(|pair| Size::read(pair.strip_prefix("bytes=")?).ok()).map(|size| size.0)
+}
+
+fn download(bytes: u64) -> Reply {
+    let knobs = Knobs { bytes, ..Knobs::default() };
+    let frames = vec![Frame { bytes: Bytes::new(), tokens: 0 }];
+    let usage = Usage::default();
+    let content_type = "application/octet-stream";
+    let answer = Answer { content_type, frames, stream: false, usage, usage_reported: false };
+    Reply { status: StatusCode::OK, answer, knobs, model: String::new() }
+}
+
 fn refused(operation: Operation, refusal: &Refusal, asked: Option<Box<Ask>>) -> Reply {
     let answer = Answer::json(&refusal.body(operation), Usage::default(), 0);
     let (knobs, model) = asked.map_or_else(Default::default, |ask| (ask.knobs, ask.model));
     Reply { status: refusal.status, answer, knobs, model }
 }
 
-fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Bytes) -> Served {
+fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Taken) -> Served {
     Served {
         id: String::new(),
         operation: operation.as_str(),
         model: reply.model.clone(),
         reported_model: reply.knobs.reported.clone(),
-        body_sha256: sha256_hex(body),
-        mark: knobs::between(body, MARK, b"]]").unwrap_or_default().into(),
+        body_sha256: body.sha256.clone(),
+        mark: knobs::between(&body.kept, MARK, b"]]").unwrap_or_default().into(),
         credential: credential(headers)
             .map_or_else(String::new, |key| sha256_hex(key.as_bytes())[..8].into()),
         status: reply.status.as_u16(),
@@ -227,22 +247,22 @@ fn headers(operation: Operation, reply: &Reply, id: &str) -> Result<HeaderMap, i
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding.as_str()));
         }
         None if !reply.answer.stream => {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length(&reply.answer.frames)));
+            headers.insert(
+                header::CONTENT_LENGTH,
+                HeaderValue::from(length(&reply.answer.frames) + reply.knobs.bytes),
+            );
         }
         None => {}
     }
     Ok(headers)
 }
 
-fn length(frames: &[Frame]) -> usize {
-    frames.iter().map(|frame| frame.bytes.len()).sum()
+fn length(frames: &[Frame]) -> u64 {
+    frames.iter().map(|frame| frame.bytes.len() as u64).sum()
 }
 
 /// Whose request it is, in the body's text.
 const MARK: &[u8] = b"[[mark:";
-
-/// More than any provider takes.
-const MAX_BODY: usize = 64 << 20;
 
 /// Questions whose failures are remembered at once.
 const MAX_QUESTIONS: usize = 100_000;

@@ -7,11 +7,12 @@ use http::{HeaderMap, header};
 use http_body::Body as _;
 
 use super::begin::Asked;
-use super::error::Refusal;
+use super::error::{BodyLimit, Refusal};
 use super::exchange::Exchange;
 use super::headers;
-use super::intake::{read_whole, take_memory};
+use super::intake::take_memory;
 use super::request::{ReadRequest, RequestBody};
+use super::upload::{Received, receive};
 use crate::dialect::decode::{Decoder, MAX_RATIO};
 use crate::dialect::outline::{InputCeiling, input_ceiling};
 use crate::dialect::path::{Endpoint, Metering};
@@ -35,14 +36,10 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         cache_ttl: None,
     };
     if is_read {
-        let bytes = read_whole(x, body).await?;
-        let found = find_facts(x, &request.headers, &bytes).await?;
-        (request.facts, request.ceiling) = (Arc::new(found.facts), found.ceiling);
-        request.can_splice = !found.was_encoded;
-        x.prompt = found.plain;
-        request.body = RequestBody::Whole(bytes);
+        let received = receive(x, &request.headers, body).await?;
+        take(x, &mut request, received).await?;
     } else if !body.is_end_stream() {
-        request.body = RequestBody::Passing(body);
+        request.body = RequestBody::Passing(Some(body));
     }
     if x.record.user.is_empty()
         && let Some(user) = &request.facts.user
@@ -58,6 +55,25 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     (request.targets, request.cache_ttl) = (plan.targets, plan.cache_ttl);
     x.facts = Arc::clone(&request.facts);
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }
+}
+
+/// Notes what a body says, and what it is.
+async fn take(x: &mut Exchange, request: &mut ReadRequest, received: Received) -> Result<(), Refusal> {
+    match received {
+        Received::Whole(bytes) => {
+            let found = find_facts(x, &request.headers, &bytes).await?;
+            (request.facts, request.ceiling) = (Arc::new(found.facts), found.ceiling);
+            request.can_splice = !found.was_encoded;
+            x.prompt = found.plain;
+            request.body = RequestBody::Whole(bytes);
+        }
+        Received::Form(form) => {
+            (request.facts, request.ceiling) = (Arc::new(form.facts), form.ceiling);
+            request.body = form.body;
+            x.upload = Some(form.upload);
+        }
+    }
+    Ok(())
 }
 
 /// What a body says.
@@ -78,7 +94,7 @@ async fn find_facts(x: &mut Exchange, headers: &HeaderMap, body: &Bytes) -> Resu
         endpoint: x.endpoint.clone(),
         content_type: text(header::CONTENT_TYPE).map(str::to_owned),
         encoding: encoding.map(str::to_owned),
-        max_body: x.policy.bounds.max_body,
+        limit: x.policy.bounds.body_limit(),
     };
     if body.len() <= SMALL_BODY && reader.encoding.is_none() {
         return reader.read(body);
@@ -101,7 +117,7 @@ struct Reader {
     endpoint: Endpoint,
     content_type: Option<String>,
     encoding: Option<String>,
-    max_body: u64,
+    limit: BodyLimit,
 }
 
 impl Reader {
@@ -124,7 +140,7 @@ impl Reader {
     /// A decoded copy, for reading only: the body goes on as it came.
     fn decode(&self, encoding: &str, body: &[u8]) -> Result<Bytes, Refusal> {
         let mut plain = Vec::new();
-        let bound = usize::try_from(self.max_body).unwrap_or(usize::MAX);
+        let bound = usize::try_from(self.limit.most).unwrap_or(usize::MAX);
         let mut is_too_large = false;
         let decoded = Decoder::new(Some(encoding)).push(body, |piece| {
             is_too_large |= plain.len() + piece.len() > bound;
@@ -133,7 +149,7 @@ impl Reader {
             }
         });
         if is_too_large {
-            return Err(Refusal::BodyTooLarge(self.max_body));
+            return Err(Refusal::BodyTooLarge(self.limit));
         }
         decoded.map_err(|_| Refusal::UnsupportedEncoding)?;
         Ok(plain.into())

@@ -42,8 +42,8 @@ pub enum Refusal {
     BadRequest(String),
     /// One of our own headers cannot be read.
     BadHeader(String),
-    /// The body is larger than `server.max_body`.
-    BodyTooLarge(u64),
+    /// The body is larger than it may be.
+    BodyTooLarge(BodyLimit),
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body's encoding cannot be read, and the request would have to be changed.
@@ -56,6 +56,10 @@ pub enum Refusal {
     Overloaded,
     /// Too many bytes of request bodies in memory.
     MemoryFull,
+    /// Too many bytes of uploads on the disk.
+    UploadsFull,
+    /// An upload that has to wait on the disk cannot be written there.
+    UploadNotStored,
     /// The process is stopping.
     ShuttingDown,
     /// The journal cannot be written: nothing may be spent that could not be recorded.
@@ -64,6 +68,15 @@ pub enum Refusal {
     NoUpstream,
     /// No upstream could be reached, or none answered.
     Unreachable(SendFault),
+}
+
+/// A bound on a request's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BodyLimit {
+    /// Bytes.
+    pub most: u64,
+    /// The setting that says so.
+    pub setting: &'static str,
 }
 
 /// What a refusal looks like from outside.
@@ -108,6 +121,8 @@ impl Refusal {
             Self::RateLimit(_) => (S::TOO_MANY_REQUESTS, "rate_limit_exceeded", LIMITED, R::RateLimited),
             Self::Overloaded => (S::SERVICE_UNAVAILABLE, "overloaded", OURS, R::Overloaded),
             Self::MemoryFull => (S::SERVICE_UNAVAILABLE, "memory_full", OURS, R::Overloaded),
+            Self::UploadsFull => (S::SERVICE_UNAVAILABLE, "uploads_full", OURS, R::Overloaded),
+            Self::UploadNotStored => (S::INSUFFICIENT_STORAGE, "upload_not_stored", OURS, R::Overloaded),
             Self::ShuttingDown => (S::SERVICE_UNAVAILABLE, "shutting_down", OURS, R::ShuttingDown),
             Self::LedgerUnavailable => (S::SERVICE_UNAVAILABLE, "ledger_unavailable", OURS, R::Overloaded),
             Self::NoUpstream => (S::NOT_FOUND, "no_upstream", BAD, R::ModelNotFound),
@@ -148,8 +163,8 @@ impl Refusal {
             }
             Self::BadRequest(message) => format!("the request body cannot be read: {message}"),
             Self::BadHeader(message) => format!("a header of the request cannot be read: {message}"),
-            Self::BodyTooLarge(limit) => {
-                format!("the request body is larger than {limit} bytes (`server.max_body`)")
+            Self::BodyTooLarge(BodyLimit { most, setting }) => {
+                format!("the request body is larger than {most} bytes (`{setting}`)")
             }
             Self::BodyTimeout => "the request body did not arrive in time (`server.body_timeout`)".into(),
             Self::UnsupportedEncoding => {
@@ -160,6 +175,14 @@ impl Refusal {
             Self::Overloaded => "too many requests at once (`server.max_requests`); try again".into(),
             Self::MemoryFull => {
                 "too many request bodies in memory at once (`server.max_body_total`); try again".into()
+            }
+            Self::UploadsFull => {
+                "too many uploads on the disk at once (`server.max_upload_total`); try again".into()
+            }
+            Self::UploadNotStored => {
+                "the upload could not be kept on the gateway's disk (`data_dir`); naming `model` before the file \
+                 lets it pass without"
+                    .into()
             }
             Self::ShuttingDown => "this gateway is stopping; try again".into(),
             Self::LedgerUnavailable => {
@@ -174,9 +197,12 @@ impl Refusal {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::RateLimit(hit) => hit.satisfiable.then_some(hit.retry_after),
-            Self::Overloaded | Self::MemoryFull | Self::ShuttingDown | Self::LedgerUnavailable => {
-                Some(Duration::from_secs(1))
-            }
+            Self::Overloaded
+            | Self::MemoryFull
+            | Self::UploadsFull
+            | Self::UploadNotStored
+            | Self::ShuttingDown
+            | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
             _ => None,
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use super::budgets::spender;
-use super::error::Refusal;
+use super::error::{BodyLimit, Refusal};
 use crate::base::clock::Timestamp;
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
@@ -40,13 +40,15 @@ fn samples() -> Vec<Refusal> {
         Refusal::ShuttingDown,
         Refusal::Overloaded,
         Refusal::MemoryFull,
+        Refusal::UploadsFull,
+        Refusal::UploadNotStored,
         Refusal::MethodNotAllowed,
         Refusal::AmbiguousFraming("there is more than one `host`"),
         Refusal::MissingKey,
         Refusal::MalformedKey,
         Refusal::UnknownKey,
         Refusal::ExpiredKey,
-        Refusal::BodyTooLarge(32 << 20),
+        Refusal::BodyTooLarge(BodyLimit { most: 32 << 20, setting: "server.max_body" }),
         Refusal::BodyTimeout,
         Refusal::UnsupportedEncoding,
         Refusal::BadRequest("expected value at line 1 column 1".into()),
@@ -103,6 +105,13 @@ fn when(refusal: &Refusal) -> &'static str {
         Refusal::MemoryFull => {
             "No room for the body was found among the bodies in memory (`server.max_body_total`) within 5 s."
         }
+        Refusal::UploadsFull => {
+            "A form with files had to wait on the disk, because `model` did not come in its first MiB or a budget \
+             has to know the rest, and no room was found among the others (`server.max_upload_total`) within 5 s."
+        }
+        Refusal::UploadNotStored => {
+            "A form with files had to wait on the disk, and `data_dir` did not take it. Most often the disk is full."
+        }
         Refusal::MethodNotAllowed => {
             "The request is `CONNECT`, `TRACE`, `OPTIONS *`, or of a method unknown to HTTP, such as `post`."
         }
@@ -119,7 +128,9 @@ fn when(refusal: &Refusal) -> &'static str {
             "No team of the config has this key: it was mistyped, revoked, or hashed with another pepper."
         }
         Refusal::ExpiredKey => "`expires` of the key or of its team has passed.",
-        Refusal::BodyTooLarge(_) => "The body of a known path is larger than `server.max_body`.",
+        Refusal::BodyTooLarge(_) => {
+            "The body of a known path is larger than `server.max_body`, or a form with files than `server.max_upload`."
+        }
         Refusal::BodyTimeout => "Nothing of the request's body arrived for `server.body_timeout`.",
         Refusal::UnsupportedEncoding => {
             "The body's `content-encoding` is none that Tollgate reads (gzip, deflate, br, zstd), or its bytes \
@@ -172,9 +183,12 @@ fn remedy(refusal: &Refusal) -> &'static str {
         Refusal::ShuttingDown => {
             "Try again. A load balancer that watches `/readyz` asks another gateway by then."
         }
-        Refusal::Overloaded | Refusal::MemoryFull => {
+        Refusal::Overloaded | Refusal::MemoryFull | Refusal::UploadsFull => {
             "Try again after `retry-after`. If it lasts, raise the limit as far as memory goes, or run more \
              gateways."
+        }
+        Refusal::UploadNotStored => {
+            "Make room on the gateway's disk. A form that names `model` before its file passes without."
         }
         Refusal::MethodNotAllowed => "Use one of the methods in the header `allow`.",
         Refusal::AmbiguousFraming(_) => {
@@ -189,7 +203,8 @@ fn remedy(refusal: &Refusal) -> &'static str {
         }
         Refusal::ExpiredKey => "Make a new key, or set a later date in the config.",
         Refusal::BodyTooLarge(_) => {
-            "Send less, or raise `server.max_body`: such bodies are read whole into memory."
+            "Send less, or raise the setting that the message names: `server.max_body` bounds what is read whole into \
+             memory, `server.max_upload` what waits on the disk."
         }
         Refusal::BodyTimeout => "Try again; look for a slow or broken network between client and gateway.",
         Refusal::UnsupportedEncoding => "Send the body unencoded.",

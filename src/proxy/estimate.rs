@@ -9,7 +9,7 @@ use super::need::measured_as_usual;
 use super::settle::{close_books, may_cost};
 use crate::base::usage::{Usage, UsageSource};
 use crate::dialect::meter::Reading;
-use crate::dialect::outline::{PromptOutline, outline};
+use crate::dialect::outline::PromptOutline;
 use crate::dialect::path::Operation;
 use crate::tokens::{Tokenizer, rough};
 use crate::upstream::endpoint::Upstream;
@@ -42,10 +42,12 @@ fn close_estimated(open: &OpenBooks, count: impl Fn(&str, &PromptOutline, &str) 
         first_filled(&[&books.record.response_model, &books.record.upstream_model, &books.record.model]);
     // the books must be closed whatever the request's own bytes do to its reader
     let counted = catch_unwind(AssertUnwindSafe(|| {
-        let prompt = outline(&books.endpoint, &books.prompt);
+        let prompt = books.outline();
         count(model, &prompt, &reading.output_text)
     }));
-    let by_size = |_| (rough(books.prompt.len()), rough(reading.output_text.len()));
+    let by_size = |_| {
+        (rough(usize::try_from(books.body_bytes()).unwrap_or(usize::MAX)), rough(reading.output_text.len()))
+    };
     let (input, mut output) = counted.unwrap_or_else(by_size);
     let beyond = match unread_text(&books, &reading) {
         Some(relayed) => relayed,

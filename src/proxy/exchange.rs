@@ -17,11 +17,13 @@ use super::follow::Follow;
 use super::headers::Head;
 use super::policy::{Account, Door, Policy};
 use super::settle::{self, End};
+use super::upload::Upload;
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
 use crate::budget::{self, Reservation, UnpricedRule, Watched};
+use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
 use crate::limits::{Admission, TokenAsk};
@@ -57,6 +59,8 @@ pub(super) struct Books {
     pub(super) facts: Arc<RequestFacts>,
     /// The body as it came, for counting when the upstream reports nothing.
     pub(super) prompt: Bytes,
+    /// The same of a form that is not in memory.
+    pub(super) upload: Option<Arc<Upload>>,
     /// The share of `server.max_body_total` that the body takes.
     pub(super) memory: Option<OwnedSemaphorePermit>,
 
@@ -136,6 +140,7 @@ impl Exchange {
             account: None,
             facts: Arc::default(),
             prompt: Bytes::new(),
+            upload: None,
             memory: None,
             token_ask: TokenAsk::default(),
             tokens_taken: 0,
@@ -245,6 +250,34 @@ impl Books {
     pub(super) fn watched(&self) -> Watched {
         let watch = |account: &Arc<Account>| budget::watch(&account.budgets, &spender(&self.record));
         self.account.as_ref().map(watch).unwrap_or_default()
+    }
+
+    /// Bytes of the body.
+    pub(super) fn body_bytes(&self) -> u64 {
+        self.upload.as_ref().map_or(self.prompt.len() as u64, |upload| upload.bytes())
+    }
+
+    /// Answers that are made.
+    pub(super) fn choices(&self) -> u64 {
+        let told_late = self.upload.as_ref().map_or(0, |upload| upload.choices());
+        self.facts.choices.max(told_late).max(1)
+    }
+
+    /// Whether the upstream that was asked last may have had the whole body.
+    pub(super) fn was_sent_whole(&self) -> bool {
+        self.upload.as_ref().is_none_or(|upload| upload.is_whole())
+    }
+
+    /// What a tokenizer needs of the body.
+    pub(super) fn outline(&self) -> PromptOutline {
+        match &self.upload {
+            None => outline(&self.endpoint, &self.prompt),
+            Some(upload) => {
+                let bytes = upload.input().min(upload.bytes());
+                let skipped_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                PromptOutline { skipped_bytes, ..PromptOutline::default() }
+            }
+        }
     }
 
     /// Whether an upstream was asked and may have worked.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 
 use super::bill::note_price;
@@ -17,7 +16,7 @@ use super::headers;
 use super::lost::hold_lost;
 use super::rates;
 use super::relay::{Answer, AnswerBody, Live};
-use super::request::ReadRequest;
+use super::request::{ReadRequest, RequestBody};
 use crate::base::clock::{Tick, micros};
 use crate::base::failpoint::Failpoint;
 use crate::base::usage::Usage;
@@ -31,7 +30,8 @@ use crate::signals::{Active, Attempt};
 use crate::telemetry::trace::new_span_id;
 use crate::telemetry::words::{AttemptOutcome, AttemptReason, provider_error};
 use crate::upstream::address;
-use crate::upstream::client::{Client, Freshness, OutBody, SendFault};
+use crate::upstream::body::{OutBody, Progress};
+use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::Upstream;
 use crate::upstream::section::{StreamUsage, UpstreamKind};
 
@@ -44,21 +44,20 @@ pub(super) async fn forward(
     let ticket = write_intent(x, &request)?;
     Failpoint::AfterIntent.reach();
     let targets = std::mem::take(&mut request.targets);
-    let mut passing = request.take_passing();
-    let can_repeat = passing.is_none();
     let mut place = rates::enter_upstream(x, &targets, 0)?;
     loop {
         let mut ask = Ask::prepare(x, &request, &targets[place])?;
-        let mut sent = ask.send(x, &request, passing.take(), client).await;
+        let mut sent = ask.send(x, &mut request, client).await;
         if ask.asks_usage.is_some() && sent.is_bad_request() {
             ask = ask.without_usage(x);
-            sent = ask.send(x, &request, None, client).await;
+            sent = ask.send(x, &mut request, client).await;
             if sent.is_success() {
                 ask.upstream.note_usage_refused(&ask.model);
             }
         }
         // nobody waits for another attempt if the client has left
-        let may_try_next = can_repeat && !x.is_alone() && tries_next(sent.end()) && place + 1 < targets.len();
+        let may_try_next =
+            request.can_repeat() && !x.is_alone() && tries_next(sent.end()) && place + 1 < targets.len();
         let next = if may_try_next && hold_lost(x) {
             rates::enter_upstream(x, &targets, place + 1).ok()
         } else {
@@ -162,20 +161,14 @@ impl Ask {
 
     /// Sends the request, and once more on a new connection if that on which it went out had ended before
     /// (docs/adr/0018).
-    async fn send(
-        &mut self,
-        x: &mut Exchange,
-        request: &ReadRequest,
-        passing: Option<Incoming>,
-        client: &Client,
-    ) -> Sent {
-        let can_repeat = passing.is_none();
-        let sent = self.send_on(Freshness::Any, x, request, passing, client).await;
-        if !can_repeat || x.is_alone() || !matches!(sent.answered, Err(SendFault::Stale)) {
+    async fn send(&mut self, x: &mut Exchange, request: &mut ReadRequest, client: &Client) -> Sent {
+        let sent = self.send_on(Freshness::Any, x, request, client).await;
+        let is_stale = matches!(sent.answered, Err(SendFault::Stale));
+        if !is_stale || x.is_alone() || !request.can_repeat() {
             return sent;
         }
         (self.reason, self.span_id) = (AttemptReason::Retry, new_span_id(&x.door.chance));
-        self.send_on(Freshness::New, x, request, None, client).await
+        self.send_on(Freshness::New, x, request, client).await
     }
 
     /// Sends the request once. The attempt stands in the books before anything is sent, so that a client
@@ -184,8 +177,7 @@ impl Ask {
         &self,
         freshness: Freshness,
         x: &mut Exchange,
-        request: &ReadRequest,
-        passing: Option<Incoming>,
+        request: &mut ReadRequest,
         client: &Client,
     ) -> Sent {
         let began = x.tick();
@@ -194,12 +186,9 @@ impl Ask {
         x.attempts.push(attempt);
         x.leaving.note_asked(self.upstream.draining.is_wanted());
         let active = x.door.signals.attempt_started(&self.upstream.name);
-        let body = match passing {
-            Some(body) => Either::Right(body),
-            None => Either::Left(Full::new(self.body(request, x.endpoint.operation))),
-        };
+        let (body, progress) = self.out_body(x, request);
         let answered = match self.compose(x, request, body) {
-            Ok(composed) => client.send(&self.upstream, composed, freshness).await,
+            Ok(composed) => client.send(&self.upstream, composed, freshness, progress).await,
             Err(fault) => Err(fault),
         };
         if answered.is_ok() {
@@ -209,10 +198,27 @@ impl Ask {
         Sent { answered, active }
     }
 
-    /// The body to send: the client's bytes, with a few places spliced.
-    fn body(&self, request: &ReadRequest, operation: Operation) -> Bytes {
-        let Some(body) = request.whole() else { return Bytes::new() };
+    /// The body to send: the client's bytes, with a few places spliced. Of one that takes its time, word of
+    /// each piece that went.
+    fn out_body(&self, x: &Exchange, request: &mut ReadRequest) -> (OutBody, Option<Progress>) {
         let renamed = if self.renames { rename_model(&request.facts, &self.model) } else { None };
+        let (body, progress) = match (&mut request.body, &x.upload) {
+            (RequestBody::Passing(body), _) => {
+                return (body.take().map_or_else(OutBody::default, OutBody::Passing), None);
+            }
+            (RequestBody::Uploading(passing), _) => passing.body(renamed),
+            (RequestBody::Spooled(spool), Some(upload)) => {
+                Arc::clone(spool).body(renamed, Arc::clone(upload))
+            }
+            (RequestBody::Whole(_) | RequestBody::Spooled(_), _) => {
+                return (OutBody::whole(self.body(request, renamed, x.endpoint.operation)), None);
+            }
+        };
+        (body, Some(progress))
+    }
+
+    fn body(&self, request: &ReadRequest, renamed: Option<Edit>, operation: Operation) -> Bytes {
+        let Some(body) = request.whole() else { return Bytes::new() };
         let lowered =
             request.cap_to.and_then(|cap| lower_cap(&request.facts, body, self.cap_name(operation), cap));
         let edits = renamed.into_iter().chain(self.asks_usage.clone()).chain(lowered.into_iter().flatten());
@@ -292,6 +298,7 @@ impl Ask {
     /// Notes how the attempt went, as far as its answer's head tells.
     fn note(&self, x: &mut Exchange, answered: &Result<Response<Incoming>, SendFault>, began: Tick) {
         let (now, first_byte) = (x.now(), micros(x.tick().since(began)));
+        let was_sent_whole = x.was_sent_whole();
         let Some(attempt) = x.attempts.last_mut() else { return };
         attempt.ended = now;
         match answered {
@@ -305,7 +312,7 @@ impl Ask {
             Err(fault) => {
                 attempt.outcome = AttemptOutcome::Error;
                 attempt.error_type = Some(fault.to_string());
-                if fault.may_have_worked() {
+                if fault.may_have_worked() && was_sent_whole {
                     let (number, host, model) =
                         (attempt.number, attempt.host.clone(), attempt.model_sent.clone());
                     let usage = Usage::default();
@@ -319,7 +326,10 @@ impl Ask {
     async fn conclude(self, x: &mut Exchange, request: &ReadRequest, sent: Sent) -> Result<Answer, Refusal> {
         x.record.upstream.clone_from(&self.upstream.name);
         x.record.upstream_model.clone_from(&self.model);
-        let (parts, incoming) = sent.answered.map_err(Refusal::Unreachable)?.into_parts();
+        // a form that broke off did so for a reason of its own
+        let broken = || x.upload.as_ref().and_then(|upload| upload.fault());
+        let answered = sent.answered.map_err(|fault| broken().unwrap_or(Refusal::Unreachable(fault)));
+        let (parts, incoming) = answered?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             // nobody asked for it: `upgrade` is not forwarded
             return Err(Refusal::Unreachable(SendFault::InvalidResponse));

@@ -1,6 +1,9 @@
 //! Receives request bodies within bounds: of size, of time, and of the memory that all of them share.
 
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,42 +11,103 @@ use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::begin::Asked;
-use super::error::Refusal;
+use super::error::{BodyLimit, Refusal};
 use super::exchange::Exchange;
+use crate::base::clock::{Clock, Tick};
 
 /// Reads a body whole. Memory is taken as bytes arrive, not as they are announced: a client that only
 /// promises a large body takes nothing from the others.
-pub(super) async fn read_whole(x: &mut Exchange, mut body: Incoming) -> Result<Bytes, Refusal> {
-    let bounds = x.policy.bounds;
-    if body.size_hint().exact().is_some_and(|size| size > bounds.max_body) {
-        return Err(Refusal::BodyTooLarge(bounds.max_body));
-    }
-    let began = x.tick();
-    let mut whole = Gathered::default();
-    let mut room = 0;
-    loop {
-        let frame = timeout(bounds.body_timeout, body.frame()).await.map_err(|_| Refusal::BodyTimeout)?;
-        let Some(frame) = frame else { return Ok(whole.finish()) };
-        let frame = frame.map_err(|fault| Refusal::BadRequest(fault.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue };
-        let size = whole.len() as u64 + data.len() as u64;
-        if size > bounds.max_body {
-            return Err(Refusal::BodyTooLarge(bounds.max_body));
-        }
-        let at_least = bounds.body_timeout + Duration::from_secs(size / SLOWEST_BYTES_PER_SECOND);
-        if x.tick().since(began) > at_least {
-            return Err(Refusal::BodyTimeout);
-        }
-        while room < size {
-            // the last step is smaller: one body may have all of the memory there is
-            let step = MEMORY_STEP.min(bounds.max_body - room);
-            take_memory(x, step).await?;
-            room += step;
-        }
+pub(super) async fn read_whole(x: &mut Exchange, body: Incoming) -> Result<Bytes, Refusal> {
+    let mut arriving = Arriving::new(x, body, x.policy.bounds.body_limit())?;
+    let (mut whole, mut memory) = (Gathered::default(), MemoryTaken::default());
+    while let Some(data) = arriving.next().await? {
+        memory.grow(x, whole.len() as u64 + data.len() as u64).await?;
         whole.push(data);
+    }
+    Ok(whole.finish())
+}
+
+/// A body on its way to us, within a size, and no slower than it may be.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    body: Incoming,
+    limit: BodyLimit,
+    clock: Clock,
+    /// The longest silence.
+    patience: Duration,
+    came: u64,
+    /// Time spent waiting for the client; what the upstream takes is not the client's.
+    waited: Duration,
+    waiting: Option<(Tick, Pin<Box<Sleep>>)>,
+}
+
+impl Arriving {
+    pub(super) fn new(x: &Exchange, body: Incoming, limit: BodyLimit) -> Result<Self, Refusal> {
+        if body.size_hint().exact().is_some_and(|size| size > limit.most) {
+            return Err(Refusal::BodyTooLarge(limit));
+        }
+        let (clock, patience) = (x.door.clock.clone(), x.policy.bounds.body_timeout);
+        Ok(Self { body, limit, clock, patience, came: 0, waited: Duration::ZERO, waiting: None })
+    }
+
+    /// Bytes that have come.
+    pub(super) const fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// Bytes still to come, where the client has said how many.
+    pub(super) fn left(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    /// The next bytes; `None` at the end.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Refusal> {
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Refusal>> {
+        loop {
+            let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+                return self.poll_patience(cx).map(Err);
+            };
+            self.end_wait();
+            let Some(frame) = frame else { return Poll::Ready(Ok(None)) };
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(fault) => return Poll::Ready(Err(Refusal::BadRequest(fault.to_string()))),
+            };
+            if let Ok(data) = frame.into_data() {
+                return Poll::Ready(self.take(data).map(Some));
+            }
+        }
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<Bytes, Refusal> {
+        self.came += data.len() as u64;
+        if self.came > self.limit.most {
+            return Err(Refusal::BodyTooLarge(self.limit));
+        }
+        let at_least = self.patience + Duration::from_secs(self.came / SLOWEST_BYTES_PER_SECOND);
+        if self.waited > at_least { Err(Refusal::BodyTimeout) } else { Ok(data) }
+    }
+
+    fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
+        let (clock, patience) = (&self.clock, self.patience);
+        let (_, silence) = self.waiting.get_or_insert_with(|| (clock.tick(), Box::pin(sleep(patience))));
+        silence.as_mut().poll(cx).map(|()| Refusal::BodyTimeout)
+    }
+
+    fn end_wait(&mut self) {
+        if let Some((from, _)) = self.waiting.take() {
+            self.waited += self.clock.tick().since(from);
+        }
     }
 }
 
@@ -51,6 +115,23 @@ pub(super) async fn read_whole(x: &mut Exchange, mut body: Incoming) -> Result<B
 const SLOWEST_BYTES_PER_SECOND: u64 = 1_024;
 /// Memory is taken in steps of this size.
 const MEMORY_STEP: u64 = 64 * KIB;
+
+/// The share of the memory for bodies that one body has taken so far.
+#[derive(Debug, Default)]
+pub(super) struct MemoryTaken(u64);
+
+impl MemoryTaken {
+    /// Takes what is missing to `bytes`.
+    pub(super) async fn grow(&mut self, x: &mut Exchange, bytes: u64) -> Result<(), Refusal> {
+        while self.0 < bytes {
+            // the last step is smaller: one body may have all of the memory there is
+            let step = MEMORY_STEP.min(x.policy.bounds.max_body.saturating_sub(self.0)).max(KIB);
+            take_memory(x, step).await?;
+            self.0 += step;
+        }
+        Ok(())
+    }
+}
 
 /// Reads a little of a refused request's body, so that the client, still sending, sees the refusal
 /// instead of a broken connection (FAULTS H6).
@@ -90,17 +171,17 @@ pub(super) async fn take_memory(x: &mut Exchange, bytes: u64) -> Result<(), Refu
 
 /// Body bytes so far; a body that came in one piece is never copied.
 #[derive(Debug, Default)]
-struct Gathered {
+pub(super) struct Gathered {
     first: Bytes,
     rest: BytesMut,
 }
 
 impl Gathered {
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.first.len() + self.rest.len()
     }
 
-    fn push(&mut self, data: Bytes) {
+    pub(super) fn push(&mut self, data: Bytes) {
         if self.len() == 0 {
             self.first = data;
         } else {
@@ -108,7 +189,7 @@ impl Gathered {
         }
     }
 
-    fn finish(self) -> Bytes {
+    pub(super) fn finish(self) -> Bytes {
         if self.rest.is_empty() {
             return self.first;
         }

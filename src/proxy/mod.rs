@@ -30,6 +30,7 @@ mod lost;
 mod need;
 #[expect(dead_code, reason = "its users follow: sockets, and late bills")]
 mod part;
+mod passing;
 pub mod policy;
 pub mod prices;
 mod rates;
@@ -38,7 +39,9 @@ mod relay;
 mod report;
 mod request;
 mod settle;
+mod spool;
 mod stall;
+mod upload;
 
 use std::sync::Arc;
 
@@ -49,6 +52,7 @@ pub use body::Outgoing;
 pub use drain::{Drains, Serving};
 pub use lines::Lines;
 pub use policy::{Account, Bounds, Door, Policy, Station};
+pub use spool::Spools;
 pub use stall::give_up_stalled;
 
 use drain::Leaving;

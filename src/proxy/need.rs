@@ -8,7 +8,6 @@ use super::request::ReadRequest;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
 use crate::budget::Need;
-use crate::dialect::outline::outline;
 use crate::dialect::path::Operation;
 use crate::dialect::request::RequestFacts;
 use crate::pricing::cost::{Terms, ceiling_at, cost};
@@ -236,11 +235,11 @@ pub(super) fn measured_as_usual(books: &Books) -> Usage {
 fn measures(books: &Books, audio_bytes_per_second: u64) -> Option<Usage> {
     let mut usage = Usage::default();
     match books.endpoint.operation {
-        Operation::Speech => usage.characters = outline(&books.endpoint, &books.prompt).characters,
+        Operation::Speech => usage.characters = books.outline().characters,
         Operation::Transcriptions | Operation::Translations => {
-            usage.seconds = (books.prompt.len() as u64).div_ceil(audio_bytes_per_second);
+            usage.seconds = books.body_bytes().div_ceil(audio_bytes_per_second);
         }
-        Operation::Images => usage.images = books.facts.choices.max(1),
+        Operation::Images => usage.images = books.choices(),
         _ => return None,
     }
     Some(usage)

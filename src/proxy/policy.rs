@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::drain::Drains;
+use super::error::BodyLimit;
 use super::lines::Lines;
 use super::prices::Prices;
+use super::spool::Spools;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
 use crate::base::live::Live;
@@ -56,6 +58,8 @@ pub struct Door {
     pub signals: Arc<Signals>,
     /// Request bodies in memory, in KiB (`server.max_body_total`).
     pub body_memory: Arc<Semaphore>,
+    /// Forms that wait on the disk (`server.max_upload_total`).
+    pub spools: Spools,
     /// Requests at work.
     pub at_work: AtomicU32,
     /// Requests between their row in the journal and their settlement: only when there is none do counters
@@ -97,6 +101,8 @@ pub struct Policy {
 pub struct Bounds {
     /// Largest body that is read whole, bytes.
     pub max_body: u64,
+    /// Largest form with files, bytes.
+    pub max_upload: u64,
     /// Limit on silence while a body arrives.
     pub body_timeout: Duration,
     /// Requests at work at once.
@@ -105,6 +111,16 @@ pub struct Bounds {
     pub budget_wait: Duration,
     /// How long a request waits for an identical one in flight.
     pub coalesce_wait: Duration,
+}
+
+impl Bounds {
+    pub(super) const fn body_limit(&self) -> BodyLimit {
+        BodyLimit { most: self.max_body, setting: "server.max_body" }
+    }
+
+    pub(super) const fn upload_limit(&self) -> BodyLimit {
+        BodyLimit { most: self.max_upload, setting: "server.max_upload" }
+    }
 }
 
 /// A caller's key with everything that holds for it, resolved once per config load.

@@ -36,7 +36,7 @@ fn ask(books: &Books, request: &ReadRequest, tokens_at_most: u64) -> TokenAsk {
         return TokenAsk::default();
     }
     let shown = if request.ceiling.is_open { u64::MAX } else { request.ceiling.tokens };
-    let input = tokens::rough(books.prompt.len()).min(shown).min(tokens_at_most);
+    let input = rough_input(books).min(shown).min(tokens_at_most);
     let choices = request.facts.choices.max(1);
     let with_answer = |tokens: u64| input.saturating_add(tokens.saturating_mul(choices)).min(tokens_at_most);
     if let Some(cap) = request.facts.output_cap {
@@ -45,6 +45,10 @@ fn ask(books: &Books, request: &ReadRequest, tokens_at_most: u64) -> TokenAsk {
     let usual = with_answer(USUAL_ANSWER);
     let most = if request.facts.stream { usual } else { tokens_at_most };
     TokenAsk { firm: input, usual, most }
+}
+
+fn rough_input(books: &Books) -> u64 {
+    tokens::rough(usize::try_from(books.body_bytes()).unwrap_or(usize::MAX))
 }
 
 /// Tokens of an answer whose length nobody capped, for limits only.
@@ -89,7 +93,7 @@ pub(super) fn follow(books: &mut Books, output_bytes: u64) -> Duration {
     }
     let shown = if books.most_input > 0 { books.most_input } else { u64::MAX };
     let output = tokens::rough(usize::try_from(output_bytes).unwrap_or(usize::MAX));
-    let used = tokens::rough(books.prompt.len()).min(shown).saturating_add(output);
+    let used = rough_input(books).min(shown).saturating_add(output);
     let taken = books.tokens_taken.max(books.token_ask.usual);
     if used <= taken {
         return Duration::ZERO;

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use hyper::body::Incoming;
 
+use super::passing::Passing;
+use super::spool::Spool;
 use crate::dialect::outline::InputCeiling;
 use crate::dialect::request::RequestFacts;
 use crate::dialect::splice::lower_cap;
@@ -36,24 +38,26 @@ pub(super) struct ReadRequest {
     pub(super) cache_ttl: Option<Duration>,
 }
 
-/// The body: read whole, or passing through.
+/// The body: read whole, passing through, or on the disk.
 #[derive(Debug)]
 pub(super) enum RequestBody {
     /// Read whole; can be sent again.
     Whole(Bytes),
-    /// Streams through once.
-    Passing(Incoming),
+    /// Streams through once; `None` once it was sent.
+    Passing(Option<Incoming>),
+    /// A form that is read as it streams through.
+    Uploading(Passing),
+    /// A form on the disk; can be sent again.
+    Spooled(Arc<Spool>),
 }
 
 impl ReadRequest {
-    /// Takes a body that can be sent only once.
-    pub(super) fn take_passing(&mut self) -> Option<Incoming> {
-        match std::mem::replace(&mut self.body, RequestBody::Whole(Bytes::new())) {
-            RequestBody::Passing(body) => Some(body),
-            whole @ RequestBody::Whole(_) => {
-                self.body = whole;
-                None
-            }
+    /// Whether the body can be sent after an attempt that came to nothing.
+    pub(super) fn can_repeat(&self) -> bool {
+        match &self.body {
+            RequestBody::Whole(_) | RequestBody::Spooled(_) => true,
+            RequestBody::Passing(body) => body.is_some(),
+            RequestBody::Uploading(passing) => passing.is_untouched(),
         }
     }
 
@@ -67,7 +71,7 @@ impl ReadRequest {
     pub(super) fn whole(&self) -> Option<&Bytes> {
         match &self.body {
             RequestBody::Whole(bytes) => Some(bytes),
-            RequestBody::Passing(_) => None,
+            RequestBody::Passing(_) | RequestBody::Uploading(_) | RequestBody::Spooled(_) => None,
         }
     }
 }

@@ -167,7 +167,7 @@ pub(super) fn may_cost(books: &Books) -> bool {
         Some(status) => (200..400).contains(&status),
         None => {
             let is_cut_off = matches!(books.record.outcome, Outcome::Cancelled | Outcome::Failed);
-            is_cut_off && last.error_type.is_none()
+            is_cut_off && last.error_type.is_none() && books.was_sent_whole()
         }
     }
 }

@@ -1,15 +1,14 @@
 //! Sends a request to an upstream and names what went wrong. Knows nothing of money or dialects.
 
 use std::error::Error as _;
+use std::future::pending;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{Request, Response, Uri};
-use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
@@ -19,12 +18,10 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tower::Service;
 
+use super::body::{OutBody, Progress};
 use super::endpoint::Upstream;
 use super::marked::{Mark, Marked};
 use crate::base::failpoint::Failpoint;
-
-/// What is sent upstream: a body that was read whole, or one that streams through.
-pub type OutBody = Either<Full<Bytes>, Incoming>;
 
 /// Pooled connections to upstreams. One per worker: a pool belongs to the runtime that uses it.
 #[derive(Debug)]
@@ -172,7 +169,8 @@ impl Client {
         Self { tls, pools: Mutex::default() }
     }
 
-    /// Sends `request` (its URI absolute) and waits for the answer's head.
+    /// Sends `request` (its URI absolute) and waits for the answer's head. The limit on that runs from the last
+    /// piece of the body that went, where there is word of its progress.
     ///
     /// # Errors
     /// When no answer came; see [`SendFault`].
@@ -181,21 +179,22 @@ impl Client {
         upstream: &Upstream,
         request: Request<OutBody>,
         freshness: Freshness,
+        progress: Option<Progress>,
     ) -> Result<Response<Incoming>, SendFault> {
         let began = Instant::now();
         let answer = self.pool(upstream.connect_timeout, freshness).request(request);
-        match timeout(upstream.first_byte_timeout, answer).await {
-            Ok(Ok(response)) => {
+        match head_of(answer, progress, upstream.first_byte_timeout).await {
+            Some(Ok(response)) => {
                 if let Some(mark) = response.extensions().get::<Mark>() {
                     mark.note_answer();
                 }
                 Ok(response)
             }
-            Ok(Err(fault)) => match name_fault(&fault) {
+            Some(Err(fault)) => match name_fault(&fault) {
                 SendFault::Reset if was_stale(&fault) && began.elapsed() < AT_ONCE => Err(SendFault::Stale),
                 named => Err(named),
             },
-            Err(_) => Err(SendFault::FirstByteTimeout),
+            None => Err(SendFault::FirstByteTimeout),
         }
     }
 
@@ -209,6 +208,43 @@ impl Client {
         pools.push((connect_timeout, freshness, pool.clone()));
         pool
     }
+}
+
+/// The head of an answer; `None` if nothing moved for as long as `limit`.
+async fn head_of(
+    mut answer: legacy::ResponseFuture,
+    mut progress: Option<Progress>,
+    limit: Duration,
+) -> Option<Result<Response<Incoming>, legacy::Error>> {
+    loop {
+        let moved = async {
+            match &mut progress {
+                Some(progress) => progress.changed().await.is_ok(),
+                None => pending().await,
+            }
+        };
+        let next = async {
+            tokio::select! {
+                biased;
+                answered = &mut answer => Next::Answered(answered),
+                is_under_way = moved => Next::Moved { is_under_way },
+            }
+        };
+        match timeout(limit, next).await.ok()? {
+            Next::Answered(answered) => return Some(answered),
+            Next::Moved { is_under_way: true } => {}
+            Next::Moved { is_under_way: false } => progress = None,
+        }
+    }
+}
+
+/// What a request under way comes to next.
+enum Next {
+    Answered(Result<Response<Incoming>, legacy::Error>),
+    /// A piece of its body was taken, or the last.
+    Moved {
+        is_under_way: bool,
+    },
 }
 
 /// Whether a request failed because its connection had ended before, as far as the connection knows.

@@ -107,6 +107,8 @@ fn bounds(settings: &Settings, checker: &mut Checker<'_>) {
     for (key, is_zero) in [
         ("max_body", server.max_body.0 == 0),
         ("max_body_total", server.max_body_total.0 == 0),
+        ("max_upload", server.max_upload.0 == 0),
+        ("max_upload_total", server.max_upload_total.0 == 0),
         ("max_requests", server.max_requests == 0),
         ("max_connections", server.max_connections == 0),
         ("header_timeout", server.header_timeout.0.is_zero()),
@@ -115,11 +117,14 @@ fn bounds(settings: &Settings, checker: &mut Checker<'_>) {
     ] {
         checker.not_zero(&path.key(key), is_zero);
     }
-    let known = !checker.is_wrong(&path.key("max_body_total"));
-    if known && server.max_body > server.max_body_total {
-        let message =
-            format!("one body may have {}, all together {}", server.max_body, server.max_body_total);
-        checker.error(&path.key("max_body"), message, "raise `max_body_total` or lower `max_body`");
+    for (one, most, all, total) in [
+        ("max_body", server.max_body, "max_body_total", server.max_body_total),
+        ("max_upload", server.max_upload, "max_upload_total", server.max_upload_total),
+    ] {
+        if !checker.is_wrong(&path.key(all)) && most > total {
+            let message = format!("one body may have {most}, all together {total}");
+            checker.error(&path.key(one), message, &format!("raise `{all}` or lower `{one}`"));
+        }
     }
     let cache = KeyPath::top("cache");
     checker.not_zero(&cache.key("max_size"), settings.cache.max_size.0 == 0);

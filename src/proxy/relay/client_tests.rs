@@ -37,6 +37,7 @@ use crate::proxy::headers::Head;
 use crate::proxy::lines::Lines;
 use crate::proxy::policy::{Account, Bounds, Door, Policy};
 use crate::proxy::prices::Prices;
+use crate::proxy::spool::Spools;
 use crate::routing::router::Router;
 use crate::signals::section::LogSection;
 use crate::signals::{Attempt, Colours, Signals};
@@ -137,6 +138,7 @@ impl House {
             cache: Cache::new(&Default::default(), clock.clone()),
             counting: CountingPool::start(2, 2_000).unwrap(),
             body_memory: Arc::new(Semaphore::new(1_000)),
+            spools: Spools::new(folder.path().into(), 1 << 20),
             at_work: AtomicU32::new(0),
             settling: AtomicU32::new(0),
             lines: Lines::default(),
@@ -256,6 +258,7 @@ fn policy() -> Policy {
         refuse_unmetered: false,
         bounds: Bounds {
             max_body: 1 << 20,
+            max_upload: 1 << 20,
             body_timeout: Duration::from_secs(1),
             max_requests: 1_000,
             budget_wait: Duration::ZERO,

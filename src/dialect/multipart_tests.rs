@@ -1,0 +1,142 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const WANTED: &[&str] = &["model", "n"];
+
+fn read_in(body: &[u8], pieces: impl Iterator<Item = usize>) -> Found {
+    let mut reader = FormReader::new("B", WANTED);
+    let mut rest = body;
+    for piece in pieces {
+        let (now, later) = rest.split_at(piece.min(rest.len()));
+        reader.push(now);
+        rest = later;
+        assert!(reader.held.len() <= STEP + MAX_TEXT + 2 * MAX_BOUNDARY, "held {}", reader.held.len());
+    }
+    reader.push(rest);
+    reader.found().clone()
+}
+
+fn read(body: &[u8]) -> Found {
+    let whole = read_in(body, std::iter::empty());
+    assert_eq!(read_in(body, std::iter::repeat_n(1, body.len())), whole, "byte by byte");
+    whole
+}
+
+fn texts(body: &[u8]) -> Vec<(String, String)> {
+    let found = read(body);
+    for field in &found.fields {
+        let at = usize::try_from(field.at.start).unwrap()..usize::try_from(field.at.end).unwrap();
+        assert_eq!(&body[at], field.value.as_bytes(), "{}", field.name);
+    }
+    found.fields.into_iter().map(|field| (field.name, field.value)).collect()
+}
+
+fn text(name: &str, value: &str) -> String {
+    format!("--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+}
+
+fn pair(name: &str, value: &str) -> (String, String) {
+    (name.into(), value.into())
+}
+
+#[test]
+fn the_boundary_is_found_in_every_spelling() {
+    for (content_type, boundary_text) in [
+        ("multipart/form-data; boundary=abc", Some("abc")),
+        ("Multipart/Form-Data;boundary=\"a b;c\"", Some("a b;c")),
+        ("multipart/form-data; charset=utf-8; Boundary=x; y=z", Some("x")),
+        ("multipart/form-data", None),
+        ("multipart/form-data; boundary=", None),
+        ("application/json; boundary=abc", None),
+    ] {
+        assert_eq!(boundary(content_type).as_deref(), boundary_text, "{content_type}");
+    }
+}
+
+#[test]
+fn a_text_field_behind_a_file_is_found_and_the_file_is_not() {
+    let body = b"--B\r\nContent-Disposition: form-data; name=\"model\"; filename=\"model\"\r\n\
+        Content-Type: audio/wav\r\n\r\nRIFF--B\0\r\n--Bx\r\n\r\n--B\r\n\
+        content-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--B--\r\n";
+    assert_eq!(texts(body), [pair("model", "whisper-1")]);
+    assert_eq!(read(body).files, 1);
+}
+
+#[test]
+fn every_way_to_end_a_line_is_read() {
+    for (body, fields) in [
+        ("--B\nContent-Disposition: form-data; name=model\n\nm\n--B--", vec![pair("model", "m")]),
+        ("--B  \t\r\ncontent-disposition:form-data;name=n\r\n\r\n\r\n--B--", vec![pair("n", "")]),
+        (
+            "--B\r\ncontent-disposition:form-data;name=n\r\n\r\na\r\nb\r\n\r\n--B--",
+            vec![pair("n", "a\r\nb\r\n")],
+        ),
+        (
+            "preamble\r\n--B\r\ncontent-disposition:form-data;name=n\r\n\r\n1\r\n--B--\r\n--B\r\n",
+            vec![pair("n", "1")],
+        ),
+        (
+            "--B\r\n\r\nnobody's\r\n--B\r\ncontent-disposition:form-data;name=n\r\n\r\n1\r\n--B--",
+            vec![pair("n", "1")],
+        ),
+    ] {
+        assert_eq!(texts(body.as_bytes()), fields, "{body:?}");
+    }
+}
+
+#[test]
+fn broken_forms_have_no_fields() {
+    for body in [
+        "",
+        "--B",
+        "--B\r\n\r\n",
+        "--B--",
+        "--B\r\nContent-Disposition: form-data\r\n\r\nx\r\n--B--",
+        "--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1",
+        "--Bx\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--Bx--",
+        "x--B\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--B--",
+    ] {
+        assert_eq!(read(body.as_bytes()), Found::default(), "{body:?}");
+    }
+}
+
+#[test]
+fn what_upstreams_may_read_otherwise_is_a_fault() {
+    let long = text("model", &"x".repeat(2 * MAX_TEXT));
+    let padded = format!("--B\r\nx-pad: {}\r\n{}", "x".repeat(MAX_TEXT), &text("model", "m")[5..]);
+    let starred = "--B\r\ncontent-disposition: form-data; name*=utf-8''model\r\n\r\nm\r\n--B--";
+    for body in [long, padded, text("a", "b").repeat(MAX_PARTS + 1), starred.into()] {
+        assert!(read(body.as_bytes()).fault.is_some(), "{}", &body[..100]);
+    }
+    assert_eq!(read(text("file", &"x".repeat(9 * MAX_TEXT)).as_bytes()).fault, None);
+    assert_eq!(read(text("a", "b").repeat(MAX_PARTS).as_bytes()).fault, None);
+}
+
+fn part() -> impl Strategy<Value = Vec<u8>> {
+    let noise = proptest::collection::vec(
+        prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'-'), Just(b'B'), Just(b' '), any::<u8>()],
+        0..60,
+    );
+    let form = (prop_oneof![Just("model"), Just("n"), Just("x")], "[a-z\\-\r\nB]{0,12}")
+        .prop_map(|(name, value)| text(name, &value).into_bytes());
+    let file = proptest::collection::vec(any::<u8>(), 0..40_000).prop_map(|bytes| {
+        let head = &b"--B\r\ncontent-disposition: form-data; name=\"f\"; filename=\"f\"\r\n\r\n"[..];
+        [head, &bytes, b"\r\n"].concat()
+    });
+    prop_oneof![4 => form, 2 => noise, 1 => file]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_slicing_says_the_same(
+        parts in proptest::collection::vec(part(), 0..8),
+        pieces in proptest::collection::vec(0..5_000_usize, 0..60),
+    ) {
+        let body = [&parts.concat()[..], b"--B--\r\n"].concat();
+        let whole = read_in(&body, std::iter::empty());
+        prop_assert_eq!(read_in(&body, pieces.into_iter()), whole);
+    }
+}
