@@ -184,6 +184,7 @@ impl Worker {
             tracker.wait().await;
             // answers that are read on without their clients
             self.station.door.drains.finish().await;
+            self.station.door.sockets.finish().await;
         };
         if timeout(self.listening.grace, all).await.is_err() {
             tracing::warn!(left = tracker.len(), "the grace period is over; what goes on is cut");

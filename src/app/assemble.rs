@@ -165,6 +165,7 @@ impl Plan<'_> {
                 max_requests: settings.server.max_requests,
                 budget_wait: settings.server.budget_wait.0,
                 coalesce_wait: settings.cache.coalesce_wait.0,
+                socket_idle: settings.server.socket_idle_timeout.0,
             },
         }
     }

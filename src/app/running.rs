@@ -29,7 +29,7 @@ use crate::ledger::recovery::recover;
 use crate::ledger::retention::Retention;
 use crate::ledger::writer::{self, WriterHandle, WriterWatcher};
 use crate::limits::LimiterBook;
-use crate::proxy::{Door, Drains, Lines, Spools, Station};
+use crate::proxy::{Door, Drains, Lines, Sockets, Spools, Station};
 use crate::server::{self, Listening, Workers};
 use crate::signals::{Colours, LedgerStatus, Signals, SignalsFault};
 use crate::store::ledger::{LedgerStore as _, StoreFault};
@@ -133,6 +133,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         settling: AtomicU32::new(0),
         lines: Lines::default(),
         drains: Drains::default(),
+        sockets: Sockets::default(),
         draining: AtomicBool::new(false),
         signals: Arc::clone(&signals),
         journal,
@@ -176,6 +177,7 @@ impl Running {
     /// Stops in order: no new requests, the ones at work finish, counts and records settle.
     pub fn stop(self) {
         self.door.draining.store(true, Ordering::Release);
+        self.door.sockets.stop();
         // nobody listens any more only if every worker died, which joining will tell
         let _ = self.stop.send(true);
         self.workers.join();

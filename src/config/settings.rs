@@ -179,6 +179,8 @@ pub struct ServerSection {
     pub body_timeout: Span,
     /// Limit on a client that takes nothing of its answer.
     pub write_timeout: Span,
+    /// Limit on a WebSocket in which neither side says anything, a ping included.
+    pub socket_idle_timeout: Span,
     /// How long a request waits for money that others hold and may give back, before it is refused.
     pub budget_wait: Span,
     /// How long requests may go on after a stop signal.
@@ -201,6 +203,8 @@ impl Default for ServerSection {
             body_timeout: Span(Duration::from_secs(30)),
             // a laptop that changes its network is back by then
             write_timeout: Span(Duration::from_mins(1)),
+            // as long as an upstream may think before its first word; a client that waits for longer pings
+            socket_idle_timeout: Span(Duration::from_mins(10)),
             // two seconds of waiting are no failure to a client; streams that end meanwhile give back half or more
             budget_wait: Span(Duration::from_secs(2)),
             shutdown_grace: Span(Duration::from_secs(30)),

@@ -42,6 +42,29 @@ pub fn frame(operation: Operation, error: &ErrorShape<'_>) -> Vec<u8> {
     }
 }
 
+/// What an event is about that a client sent in a socket, in its own words; either may be empty.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct About<'a> {
+    /// Its id of the event.
+    pub event_id: &'a str,
+    /// The lane.
+    pub stream_id: &'a str,
+}
+
+/// The event that tells a socket's client of an error, which has the status that a request would have had.
+#[must_use]
+pub fn socket_event(status: u16, about: About<'_>, error: &ErrorShape<'_>) -> Vec<u8> {
+    let mut told = openai(error);
+    if !about.event_id.is_empty() {
+        told["event_id"] = about.event_id.into();
+    }
+    let mut event = json!({ "type": "error", "event_id": error.request_id, "status": status, "error": told });
+    if !about.stream_id.is_empty() {
+        event["stream_id"] = about.stream_id.into();
+    }
+    to_bytes(&event)
+}
+
 fn openai(error: &ErrorShape<'_>) -> Value {
     let mut members = Map::new();
     members.insert("message".into(), error.message.into());

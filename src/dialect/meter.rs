@@ -68,6 +68,9 @@ impl Wire {
             | Operation::Speech
             | Operation::Moderations => Some(Self::Media),
             Operation::Models | Operation::CountTokens | Operation::Stored | Operation::Unmetered => None,
+            // their messages have readers of their own
+            Operation::Realtime | Operation::ResponsesSocket | Operation::Live => None,
+            Operation::RealtimeResponse | Operation::LiveSession => None,
         }
     }
 }
@@ -297,7 +300,7 @@ fn text(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// The value of the last member `"usage"` that is an object.
-fn last_usage(tail: &str) -> Option<&RawValue> {
+pub(super) fn last_usage(tail: &str) -> Option<&RawValue> {
     let key = memmem::rfind(tail.as_bytes(), b"\"usage\"")?;
     let value = tail[key + b"\"usage\"".len()..].trim_start().strip_prefix(':')?;
     let mut values = serde_json::Deserializer::from_str(value).into_iter::<&RawValue>();

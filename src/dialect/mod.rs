@@ -1,12 +1,16 @@
 //! Floor 1, rules: the wire formats, known in order to READ them. Pure: bytes in, facts out.
 
 pub mod decode;
+pub mod deflate;
 pub mod error;
 pub mod form;
+pub mod frames;
+pub mod messages;
 pub mod meter;
 pub mod outline;
 pub mod path;
 pub mod request;
+pub mod socket;
 pub mod splice;
 pub mod sse;
 pub mod unask;
@@ -24,7 +28,9 @@ mod read_chat;
 mod read_media;
 mod read_messages;
 mod read_responses;
+mod read_socket;
 mod routes;
+mod segments;
 #[cfg(test)]
 mod slices;
 mod unask_chunk;

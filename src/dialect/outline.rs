@@ -66,6 +66,12 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
         Operation::CountTokens => outliner.response(&request),
         Operation::Images => outliner.text(&request["prompt"]),
         Operation::Speech => outliner.speech(&request),
+        // what a session holds is not in its events
+        Operation::Realtime
+        | Operation::ResponsesSocket
+        | Operation::Live
+        | Operation::RealtimeResponse
+        | Operation::LiveSession => {}
         Operation::Transcriptions
         | Operation::Translations
         | Operation::Models

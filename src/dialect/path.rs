@@ -1,11 +1,10 @@
 //! Which dialect and operation a request path means. Reads the path only, never the query, and keeps
 //! the raw text of the tail so that an upstream sees the spelling the client chose.
 
-use std::borrow::Cow;
-
 use http::Method;
 
 use super::routes::{self, Root, Route};
+use super::segments::{has_escaped_slash, percent_decoded, segments};
 
 /// A wire format (WIRE 1.1, 1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +57,16 @@ pub enum Operation {
     CountTokens,
     /// Reads, lists, cancels and deletes of stored objects: they repeat usage that was billed before.
     Stored,
+    /// A WebSocket of the Realtime API. Its responses are parts of it, each with a row and a bill of its own.
+    Realtime,
+    /// A WebSocket of the Responses API: its responses are parts of it, [`Operation::Responses`] each.
+    ResponsesSocket,
+    /// A WebSocket of the Live API, billed by its seconds.
+    Live,
+    /// A response in a Realtime socket.
+    RealtimeResponse,
+    /// The seconds of a Live socket.
+    LiveSession,
     /// A path no dialect knows: forwarded, not metered.
     Unmetered,
 }
@@ -75,7 +84,7 @@ pub enum Metering {
 
 impl Operation {
     /// Every operation, for tables of metrics and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
@@ -90,6 +99,11 @@ impl Operation {
         Self::Models,
         Self::CountTokens,
         Self::Stored,
+        Self::Realtime,
+        Self::ResponsesSocket,
+        Self::Live,
+        Self::RealtimeResponse,
+        Self::LiveSession,
         Self::Unmetered,
     ];
 
@@ -111,6 +125,11 @@ impl Operation {
             Self::Models => "models",
             Self::CountTokens => "count_tokens",
             Self::Stored => "stored",
+            Self::Realtime => "realtime",
+            Self::ResponsesSocket => "responses_socket",
+            Self::Live => "live",
+            Self::RealtimeResponse => "realtime_response",
+            Self::LiveSession => "live_session",
             Self::Unmetered => "unmetered",
         }
     }
@@ -133,6 +152,11 @@ impl Operation {
             Self::Models => "models",
             Self::CountTokens => "count_tokens",
             Self::Stored => "stored",
+            Self::Realtime => "openai.realtime",
+            Self::ResponsesSocket => "openai.responses_socket",
+            Self::Live => "openai.live",
+            Self::RealtimeResponse => "openai.realtime_response",
+            Self::LiveSession => "openai.live_session",
             Self::Unmetered => "unmetered",
         }
     }
@@ -141,7 +165,11 @@ impl Operation {
     #[must_use]
     pub const fn gen_ai_name(self) -> &'static str {
         match self {
-            Self::ChatCompletions | Self::Responses | Self::ResponsesCompact | Self::Messages => "chat",
+            Self::ChatCompletions
+            | Self::Responses
+            | Self::ResponsesCompact
+            | Self::RealtimeResponse
+            | Self::Messages => "chat",
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
             Self::Images => "image_generation",
@@ -152,8 +180,16 @@ impl Operation {
             Self::Models => "list_models",
             Self::CountTokens => "count_tokens",
             Self::Stored => "fetch_response",
+            Self::Realtime | Self::ResponsesSocket | Self::Live => "socket",
+            Self::LiveSession => "live",
             Self::Unmetered => "unmetered",
         }
+    }
+
+    /// Whether it is a socket whose messages are read.
+    #[must_use]
+    pub const fn is_socket(self) -> bool {
+        matches!(self, Self::Realtime | Self::ResponsesSocket | Self::Live)
     }
 
     /// What it means for the books.
@@ -169,7 +205,11 @@ impl Operation {
             | Self::Transcriptions
             | Self::Translations
             | Self::Speech
+            | Self::RealtimeResponse
+            | Self::LiveSession
             | Self::Messages => Metering::Billed,
+            // a socket costs nothing by itself: what is made in it does
+            Self::Realtime | Self::ResponsesSocket | Self::Live => Metering::Free,
             Self::Moderations | Self::Models | Self::CountTokens | Self::Stored => Metering::Free,
             Self::Unmetered => Metering::Unmetered,
         }
@@ -226,14 +266,38 @@ pub struct Endpoint {
 /// slash, dot segments, escapes, other case) count as that path, so that spelling cannot dodge the books.
 #[must_use]
 pub fn classify(method: &Method, path: &str) -> Endpoint {
-    let endpoint = classify_spelling(method, path);
+    classify_by(path, |names| {
+        let route = routes::find(names);
+        (route, route.map_or(Operation::Unmetered, |route| route.operation(method)))
+    })
+}
+
+/// Reads the path of a WebSocket. Only sockets are known here: any other path is one whose messages nobody reads.
+#[must_use]
+pub fn classify_socket(path: &str) -> Endpoint {
+    classify_by(path, |names| {
+        let route = routes::find_socket(names);
+        (route, route.map_or(Operation::Unmetered, |route| route.operation(&Method::GET)))
+    })
+}
+
+type Found = (Option<&'static Route>, Operation);
+
+fn classify_by(path: &str, find: impl Fn(&[&str]) -> Found) -> Endpoint {
+    let endpoint = classify_spelling(path, &find);
     if endpoint.operation != Operation::Unmetered || !has_escaped_slash(path) {
         return endpoint;
     }
     // servers that decode before they route see a slash here; the raw text is still what is forwarded
     let decoded = path.replace("%2F", "/").replace("%2f", "/");
-    let seen = classify_spelling(method, &decoded);
+    let seen = classify_spelling(&decoded, &find);
     Endpoint { style: endpoint.style, deployment: endpoint.deployment, ..seen }
+}
+
+/// Text of a path or a query without its percent escapes.
+#[must_use]
+pub fn decoded(text: &str) -> String {
+    percent_decoded(text).into_owned()
 }
 
 /// The tails of all known paths, such as `chat/completions/{id}`: for tests that leave none out.
@@ -241,12 +305,11 @@ pub fn known_tails() -> impl Iterator<Item = &'static str> {
     routes::tails()
 }
 
-fn classify_spelling(method: &Method, path: &str) -> Endpoint {
+fn classify_spelling(path: &str, find: &impl Fn(&[&str]) -> Found) -> Endpoint {
     let segments = segments(path);
     let names: Vec<&str> = segments.iter().map(|segment| segment.name.as_ref()).collect();
     let (root, depth) = Root::of(&names);
-    let route = routes::find(&names[depth..]);
-    let operation = route.map_or(Operation::Unmetered, |route| route.operation(method));
+    let (route, operation) = find(&names[depth..]);
     let tail = || match depth.checked_sub(1) {
         Some(last) => path[segments[last].end..].to_owned(),
         None => path.to_owned(),
@@ -279,65 +342,6 @@ fn template(root: Root, route: Option<&Route>) -> &'static str {
 fn dialect(root: Root, tail: &[&str]) -> Dialect {
     let messages = tail.first().is_some_and(|name| name.eq_ignore_ascii_case("messages"));
     if root == Root::Anthropic || messages { Dialect::Anthropic } else { Dialect::OpenAi }
-}
-
-fn has_escaped_slash(path: &str) -> bool {
-    path.contains("%2F") || path.contains("%2f")
-}
-
-/// One name of a path and where it stands in the raw text.
-struct Segment<'a> {
-    name: Cow<'a, str>,
-    start: usize,
-    end: usize,
-}
-
-/// The names of a path as a lenient server sees them: empty and dot segments resolved, escapes decoded.
-fn segments(path: &str) -> Vec<Segment<'_>> {
-    let mut seen = Vec::with_capacity(8);
-    let mut start = 0;
-    for raw in path.split('/') {
-        let end = start + raw.len();
-        let name = percent_decoded(raw);
-        match name.as_ref() {
-            "" | "." => {}
-            ".." => drop(seen.pop()),
-            _ => seen.push(Segment { name, start, end }),
-        }
-        start = end + 1;
-    }
-    seen
-}
-
-fn percent_decoded(text: &str) -> Cow<'_, str> {
-    if !text.contains('%') {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match (byte, after) {
-            (b'%', [high, low, beyond @ ..]) => {
-                let digits = hex(*high).zip(hex(*low));
-                bytes.push(digits.map_or(byte, |(high, low)| high << 4 | low));
-                if digits.is_some() {
-                    rest = beyond;
-                }
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-const fn hex(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

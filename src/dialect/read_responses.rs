@@ -11,21 +11,28 @@ use crate::base::usage::Usage;
 /// The name under which the image tool is billed when the answer does not name its model.
 const IMAGE_TOOL: &str = "image_generation";
 
-const ENDS: [&str; 3] = ["response.completed", "response.incomplete", "response.failed"];
+/// The last is realtime's.
+const ENDS: [&str; 4] = ["response.completed", "response.incomplete", "response.failed", "response.done"];
+/// Their deltas are base64, not text.
+const AUDIO: [&str; 2] = ["response.audio.delta", "response.output_audio.delta"];
+
+/// Whether a response ends with an event of this type.
+pub(super) fn is_end(kind: &str) -> bool {
+    ENDS.contains(&kind)
+}
 
 /// Reads one event of a stream; `false` if it is not JSON of this shape.
 pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     let Ok(event) = serde_json::from_str::<Event<'_>>(json) else { return false };
     let kind = &*event.kind.0;
     if kind.ends_with(".delta") {
-        // The deltas of audio and images are base64, not text.
-        if kind != "response.audio.delta" {
+        if !AUDIO.contains(&kind) {
             facts.output(&event.delta.0);
         }
         return true;
     }
     if let Some(response) = &event.response {
-        let ended = ENDS.contains(&kind);
+        let ended = is_end(kind);
         response.note_head(facts, ended);
         facts.reading.ended |= ended;
     }
@@ -52,7 +59,7 @@ pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
 /// Takes the usage of an event that was too long to be read, by its name.
 pub(super) fn clipped_end(name: &str, usage: &RawValue, facts: &mut Facts) {
     facts.counted(usage_openai::read(usage.get()));
-    if ENDS.contains(&name) {
+    if is_end(name) {
         facts.reading.ended = true;
         facts.finish_reason(&Text(name.trim_start_matches("response.").into()));
     }

@@ -83,6 +83,8 @@ enum Methods {
     Stored,
     /// POST works on something stored.
     StoredPost,
+    /// GET opens a socket.
+    Socket(Operation),
 }
 
 impl Route {
@@ -95,12 +97,14 @@ impl Route {
         match self.methods {
             Methods::Create(operation) | Methods::CreateOrList(operation) if post => operation,
             Methods::CreateOrList(_) if get => Operation::Stored,
+            Methods::Socket(operation) if get => operation,
             Methods::Read(operation) if get || delete => operation,
             Methods::Stored if get || post || delete => Operation::Stored,
             Methods::StoredPost if post => Operation::Stored,
             Methods::Create(_)
             | Methods::CreateOrList(_)
             | Methods::Read(_)
+            | Methods::Socket(_)
             | Methods::Stored
             | Methods::StoredPost => Operation::Unmetered,
         }
@@ -123,7 +127,7 @@ impl Route {
         for part in self.pattern.split('/') {
             let name = names.next();
             match (part, name) {
-                ("{*model}", Some(_)) => return true,
+                ("{*model}" | "{*path}", Some(_)) => return true,
                 (_, None) => return false,
                 ("{id}", Some(_)) => {}
                 (word, Some(name)) if !name.eq_ignore_ascii_case(word) => return false,
@@ -137,6 +141,11 @@ impl Route {
 /// The entry for a tail, given as the names behind the root. Fixed names stand before `{id}`.
 pub(super) fn find(names: &[&str]) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.fits(names))
+}
+
+/// The entry for the tail of a WebSocket's path.
+pub(super) fn find_socket(names: &[&str]) -> Option<&'static Route> {
+    SOCKETS.iter().find(|route| route.fits(names))
 }
 
 /// The tails of all known paths, as the table has them.
@@ -160,7 +169,14 @@ macro_rules! routes {
     };
 }
 
-// GET /responses is a WebSocket that carries many billed responses: unmetered until it is understood.
+// without an upgrade these are no paths that anybody knows
+static SOCKETS: &[Route] = routes! {
+    "realtime" => Methods::Socket(Operation::Realtime),
+    "responses" => Methods::Socket(Operation::ResponsesSocket),
+    "live" => Methods::Socket(Operation::Live),
+    "live/{*path}" => Methods::Socket(Operation::Live),
+};
+
 static ROUTES: &[Route] = routes! {
     "chat/completions" => Methods::CreateOrList(Operation::ChatCompletions),
     "chat/completions/{id}" => Methods::Stored,

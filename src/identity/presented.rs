@@ -1,9 +1,9 @@
 //! Finds the one key that a request presents, wherever its client puts it.
 
 use http::HeaderMap;
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderName, HeaderValue, SEC_WEBSOCKET_PROTOCOL};
 
-/// The key in `Authorization: Bearer`, `x-api-key` or `api-key`. Some clients send the same key in two
+/// The key in `Authorization: Bearer`, `x-api-key`, `api-key` or among the subprotocols of a WebSocket. Some clients send the same key in two
 /// of them; two different keys are refused, because we and the upstream might believe different ones.
 ///
 /// # Errors
@@ -12,7 +12,9 @@ pub fn presented_key(headers: &HeaderMap) -> Result<&str, NoKey> {
     let mut found: Option<&str> = None;
     let bearers = headers.get_all(AUTHORIZATION).iter().map(bearer);
     let plain = [&X_API_KEY, &API_KEY].into_iter().flat_map(|name| headers.get_all(name).iter().map(text));
-    for key in bearers.chain(plain) {
+    let protocols = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter();
+    let in_protocols = protocols.filter_map(key_of_protocols).map(checked);
+    for key in bearers.chain(plain).chain(in_protocols) {
         let key = key?;
         if key.is_empty() {
             continue;
@@ -23,6 +25,17 @@ pub fn presented_key(headers: &HeaderMap) -> Result<&str, NoKey> {
         }
     }
     found.ok_or(NoKey::Missing)
+}
+
+/// What stands before the key in a list of WebSocket subprotocols.
+pub const PROTOCOL_KEY: &str = "openai-insecure-api-key.";
+
+/// The key among the subprotocols that a client offers: browsers cannot set any other header of a WebSocket. Of
+/// several, the first; the others are not forwarded either.
+#[must_use]
+pub fn key_of_protocols(offered: &HeaderValue) -> Option<&str> {
+    let names = offered.to_str().ok()?.split(',').map(str::trim);
+    names.filter_map(|name| name.strip_prefix(PROTOCOL_KEY)).next()
 }
 
 /// Why a request presents no key. The caller's fault; 401, and 400 for two.
@@ -88,6 +101,7 @@ mod tests {
             &[("authorization", "Bearer k"), ("authorization", "Bearer k")],
             &[("authorization", "Bearer"), ("x-api-key", "k")],
             &[("authorization", ""), ("x-api-key", "k")],
+            &[("sec-websocket-protocol", "realtime, openai-insecure-api-key.k, openai-beta.realtime-v1")],
         ] {
             assert_eq!(key_of(headers), Ok("k".into()), "{headers:?}");
         }
@@ -103,6 +117,7 @@ mod tests {
             (&[("authorization", "Bearer a"), ("x-api-key", "b")], NoKey::Several),
             (&[("authorization", "Bearer a"), ("authorization", "Bearer b")], NoKey::Several),
             (&[("x-api-key", "a"), ("api-key", "b")], NoKey::Several),
+            (&[("x-api-key", "a"), ("sec-websocket-protocol", "openai-insecure-api-key.b")], NoKey::Several),
             (&[("authorization", "Basic dTpw")], NoKey::Malformed),
             (&[("authorization", "k")], NoKey::Malformed),
             (&[("authorization", "Bearer a b")], NoKey::Malformed),

@@ -1,14 +1,15 @@
 //! Fourth step: may this caller use this model, now, for this much? Limits first, then all budgets at once.
 
-use super::budgets::terms;
+use super::budgets::{reserve, terms};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::hold::hold;
 use super::need::Needs;
 use super::rates;
 use super::request::ReadRequest;
-use crate::budget::{Terms, UnpricedRule};
-use crate::dialect::path::Metering;
+use crate::base::money::NanoUsd;
+use crate::budget::{Need, Terms, UnpricedRule};
+use crate::dialect::path::{Metering, Operation};
 
 /// Reserves what the request may need; nothing is held if anything refuses.
 pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result<(), Refusal> {
@@ -29,6 +30,9 @@ pub(super) fn check(x: &mut Exchange, request: &ReadRequest) -> Result<Option<(N
     let needs = Needs::of(x, request);
     x.price = needs.price();
     rates::enter(x, request, needs.whole().tokens)?;
+    if x.account.is_some() && x.endpoint.operation.is_socket() {
+        see_room(x, &needs, &terms)?;
+    }
     if x.account.is_none() || !x.is_billed() {
         return Ok(None);
     }
@@ -38,11 +42,24 @@ pub(super) fn check(x: &mut Exchange, request: &ReadRequest) -> Result<Option<(N
     Ok(Some((needs, terms)))
 }
 
+/// A socket holds nothing: what is made in it will. But where nothing is left, or where the price of its model is
+/// not known, its client is told at once, with a status.
+fn see_room(x: &Exchange, needs: &Needs, terms: &Terms) -> Result<(), Refusal> {
+    let has_model = !x.record.model.is_empty();
+    if has_model && !needs.is_priced() && terms.unpriced != UnpricedRule::Allow {
+        return Err(Refusal::ModelUnpriced(x.record.model.clone()));
+    }
+    let least = Need { cost: NanoUsd::new(1), tokens: 1, requests: 1 };
+    reserve(x, least).map(drop).map_err(Refusal::Budget)
+}
+
 /// The model must be allowed to the key. A billed request that names none, or hides it, is allowed only to
 /// those who may use every model.
 fn permit_model(x: &Exchange) -> Result<(), Refusal> {
     let model = &x.record.model;
-    let may_name_none = model.is_empty() && !x.is_billed();
+    // the model of these sockets is named as they are opened, or never
+    let is_for_one = matches!(x.endpoint.operation, Operation::Realtime | Operation::Live);
+    let may_name_none = model.is_empty() && !x.is_billed() && !is_for_one;
     match x.account.as_ref().and_then(|account| account.rules.as_ref()) {
         Some(rules) if !may_name_none && !rules.allows(model) => Err(Refusal::ModelNotAllowed(model.clone())),
         _ => Ok(()),

@@ -10,8 +10,9 @@ use super::drain::Leaving;
 use super::exchange::{Exchange, Opening};
 use super::headers;
 use super::policy::Station;
+use super::socket;
 use crate::base::id::RequestId;
-use crate::dialect::path::classify;
+use crate::dialect::path::{classify, classify_socket};
 use crate::store::record::Record;
 use crate::telemetry::trace::TraceContext;
 
@@ -35,11 +36,15 @@ pub(super) fn begin(
     leaving: Arc<Leaving>,
 ) -> (Exchange, Asked) {
     let door = &station.door;
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let began = door.clock.tick();
     let now = door.clock.now();
     let id = RequestId::new(now, &door.chance);
-    let endpoint = classify(&parts.method, parts.uri.path());
+    let upgrade = socket::upgrade_of(&mut parts);
+    let endpoint = match upgrade {
+        Some(_) => classify_socket(parts.uri.path()),
+        None => classify(&parts.method, parts.uri.path()),
+    };
     let trace = headers::trace(&parts.headers).unwrap_or_else(|| TraceContext::start(&door.chance));
     let labels = headers::labels(&parts.headers);
     let record = Record {
@@ -54,6 +59,6 @@ pub(super) fn begin(
         ..Record::default()
     };
     let head = headers::head(&parts, station.scheme);
-    let opening = Opening { began, id, endpoint, trace, record, head, leaving };
+    let opening = Opening { began, id, endpoint, trace, record, head, leaving, upgrade };
     (Exchange::open(door.clone(), opening), Asked { parts, body })
 }

@@ -12,6 +12,7 @@ use super::exchange::Exchange;
 use super::headers;
 use super::intake::take_memory;
 use super::request::{ReadRequest, RequestBody};
+use super::socket;
 use super::upload::{Received, receive};
 use crate::dialect::decode::{Decoder, MAX_RATIO};
 use crate::dialect::outline::{InputCeiling, input_ceiling};
@@ -47,7 +48,9 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         x.record.user = headers::bounded(user);
     }
     // a deployment in the path is what the upstream goes by, whatever the body says (WIRE 1.6)
-    let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone()).unwrap_or_default();
+    let in_query = || socket::model_in(request.query.as_deref()).filter(|_| x.endpoint.operation.is_socket());
+    let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone());
+    let model = model.or_else(in_query).unwrap_or_default();
     x.record.model = headers::bounded(&model);
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();

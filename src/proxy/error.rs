@@ -231,6 +231,16 @@ impl Refusal {
         Bytes::from(shape::frame(operation, &error))
     }
 
+    /// The event that tells a socket's client.
+    #[must_use]
+    pub fn socket_event(&self, id: RequestId, about: shape::About<'_>) -> Vec<u8> {
+        let face = self.face();
+        let (message, id, fields) = (self.message(), id.to_string(), self.fields());
+        let error =
+            ErrorShape { message: &message, kind: face.kind, code: face.code, request_id: &id, fields };
+        shape::socket_event(face.status.as_u16(), about, &error)
+    }
+
     fn fields(&self) -> Vec<(&'static str, Value)> {
         if let Self::Budget(refusal) = self { budget_fields(refusal) } else { Vec::new() }
     }

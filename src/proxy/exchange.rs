@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use hyper::upgrade::OnUpgrade;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::budgets::spender;
@@ -93,6 +94,8 @@ pub(super) struct Books {
     pub(super) limit_hit: Option<(&'static str, &'static str)>,
     pub(super) first_output: Option<Tick>,
     pub(super) leaving: Arc<Leaving>,
+    /// The client's connection, if it asks for a WebSocket.
+    pub(super) upgrade: Option<OnUpgrade>,
     /// The client left in the middle of the answer, which is read on.
     pub(super) goes_on_alone: bool,
 
@@ -121,11 +124,12 @@ pub(super) struct Opening {
     pub(super) record: Record,
     pub(super) head: Head,
     pub(super) leaving: Arc<Leaving>,
+    pub(super) upgrade: Option<OnUpgrade>,
 }
 
 impl Exchange {
     pub(super) fn open(door: Arc<Door>, opening: Opening) -> Self {
-        let Opening { began, id, endpoint, trace, record, head, leaving } = opening;
+        let Opening { began, id, endpoint, trace, record, head, leaving, upgrade } = opening;
         let books = Books {
             policy: door.live.snapshot(),
             span_id: new_span_id(&door.chance),
@@ -161,6 +165,7 @@ impl Exchange {
             limit_hit: None,
             first_output: None,
             leaving,
+            upgrade,
             goes_on_alone: false,
             place: None,
         };

@@ -17,6 +17,7 @@ use super::lost::hold_lost;
 use super::rates;
 use super::relay::{Answer, AnswerBody, Live};
 use super::request::{ReadRequest, RequestBody};
+use super::socket;
 use crate::base::clock::{Tick, micros};
 use crate::base::failpoint::Failpoint;
 use crate::base::usage::Usage;
@@ -162,7 +163,8 @@ impl Ask {
     /// Sends the request, and once more on a new connection if that on which it went out had ended before
     /// (docs/adr/0018).
     async fn send(&mut self, x: &mut Exchange, request: &mut ReadRequest, client: &Client) -> Sent {
-        let sent = self.send_on(Freshness::Any, x, request, client).await;
+        let way = if x.upgrade.is_some() { Freshness::Upgrade } else { Freshness::Any };
+        let sent = self.send_on(way, x, request, client).await;
         let is_stale = matches!(sent.answered, Err(SendFault::Stale));
         if !is_stale || x.is_alone() || !request.can_repeat() {
             return sent;
@@ -184,7 +186,7 @@ impl Ask {
         let attempt = self.begin(x);
         x.record.attempts = attempt.number;
         x.attempts.push(attempt);
-        x.leaving.note_asked(self.upstream.draining.is_wanted());
+        x.leaving.note_asked(self.upstream.draining.is_wanted() && x.upgrade.is_none());
         let active = x.door.signals.attempt_started(&self.upstream.name);
         let (body, progress) = self.out_body(x, request);
         let answered = match self.compose(x, request, body) {
@@ -241,14 +243,9 @@ impl Ask {
         request: &ReadRequest,
         body: OutBody,
     ) -> Result<Request<OutBody>, SendFault> {
-        let uri = address::resolve(
-            &self.upstream,
-            &x.endpoint,
-            &request.path,
-            request.query.as_deref(),
-            &self.model,
-        )
-        .map_err(|_| SendFault::Unaddressable)?;
+        let query = socket::query_to(x, request.query.as_deref(), &self.model);
+        let uri = address::resolve(&self.upstream, &x.endpoint, &request.path, query.as_deref(), &self.model)
+            .map_err(|_| SendFault::Unaddressable)?;
         let mut composed = Request::new(body);
         *composed.method_mut() = request.method.clone();
         *composed.uri_mut() = uri;
@@ -265,6 +262,9 @@ impl Ask {
         }
         if self.upstream.kind == UpstreamKind::Anthropic && !sent.contains_key("anthropic-version") {
             sent.insert("anthropic-version", header::HeaderValue::from_static(ANTHROPIC_VERSION));
+        }
+        if x.upgrade.is_some() {
+            socket::ask_to_switch(&mut sent);
         }
         if self.upstream.propagate_trace {
             let parent = x.trace.traceparent(self.span_id, x.door.signals.sampled(&x.trace));
@@ -329,10 +329,9 @@ impl Ask {
         // a form that broke off did so for a reason of its own
         let broken = || x.upload.as_ref().and_then(|upload| upload.fault());
         let answered = sent.answered.map_err(|fault| broken().unwrap_or(Refusal::Unreachable(fault)));
-        let (parts, incoming) = answered?.into_parts();
+        let (mut parts, incoming) = answered?.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            // nobody asked for it: `upgrade` is not forwarded
-            return Err(Refusal::Unreachable(SendFault::InvalidResponse));
+            return socket::switch(x, &mut parts, &self.upstream, sent.active);
         }
         let is_stream = is_event_stream(&parts.headers);
         // the answer shows what was asked for only if it is a stream of events that we asked into

@@ -6,6 +6,7 @@ use http::header::{self, HeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
+use crate::identity::{PROTOCOL_KEY, key_of_protocols};
 use crate::telemetry::trace::TraceContext;
 
 /// Labels that the client put on a request. Never an identity (FAULTS B9).
@@ -97,11 +98,27 @@ pub(super) fn to_upstream(from: &HeaderMap) -> HeaderMap {
             || name == header::HOST
             || name == header::CONTENT_LENGTH
             || name == header::EXPECT;
-        if !dropped {
-            kept.append(name.clone(), value.clone());
+        if dropped {
+            continue;
+        }
+        let value =
+            if name == header::SEC_WEBSOCKET_PROTOCOL { without_keys(value) } else { Some(value.clone()) };
+        if let Some(value) = value {
+            kept.append(name.clone(), value);
         }
     }
     kept
+}
+
+/// Subprotocols without the one that is a key: browsers have no other place for it (WIRE 1.4).
+fn without_keys(protocols: &HeaderValue) -> Option<HeaderValue> {
+    let Ok(text) = protocols.to_str() else { return None };
+    if key_of_protocols(protocols).is_none() {
+        return Some(protocols.clone());
+    }
+    let kept: Vec<_> =
+        text.split(',').map(str::trim).filter(|name| !name.starts_with(PROTOCOL_KEY)).collect();
+    HeaderValue::from_str(&kept.join(", ")).ok().filter(|value| !value.is_empty())
 }
 
 /// Response headers as the client gets them: without hop-by-hop headers. Order and values stay. A length

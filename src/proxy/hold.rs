@@ -151,6 +151,7 @@ const fn shows_output(operation: Operation) -> bool {
     use Operation as O;
     match operation {
         O::ChatCompletions | O::Completions | O::Responses | O::Messages => true,
+        O::Realtime | O::ResponsesSocket | O::Live | O::RealtimeResponse | O::LiveSession => false,
         O::Embeddings | O::ResponsesCompact | O::Images | O::Transcriptions | O::Translations => false,
         O::Speech | O::Moderations | O::Models | O::CountTokens | O::Stored | O::Unmetered => false,
     }

@@ -11,11 +11,13 @@ use http::header;
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep, timeout};
 
 use super::begin::Asked;
 use super::error::{BodyLimit, Refusal};
 use super::exchange::Exchange;
+use super::policy::Door;
 use crate::base::clock::{Clock, Tick};
 
 /// Reads a body whole. Memory is taken as bytes arrive, not as they are announced: a client that only
@@ -159,14 +161,20 @@ const KIB: u64 = 1024;
 
 /// Takes a share of the memory for bodies, waiting for it a little. Held until the exchange ends.
 pub(super) async fn take_memory(x: &mut Exchange, bytes: u64) -> Result<(), Refusal> {
-    let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).map_err(|_| Refusal::MemoryFull)?;
-    let wait = Arc::clone(&x.door.body_memory).acquire_many_owned(kib);
-    let Ok(Ok(permit)) = timeout(WAIT_FOR_MEMORY, wait).await else { return Err(Refusal::MemoryFull) };
+    let permit = memory_of(&x.door, bytes).await?;
     match &mut x.memory {
         Some(held) => held.merge(permit),
         None => x.memory = Some(permit),
     }
     Ok(())
+}
+
+/// The share itself.
+pub(super) async fn memory_of(door: &Door, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+    let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).map_err(|_| Refusal::MemoryFull)?;
+    let wait = Arc::clone(&door.body_memory).acquire_many_owned(kib);
+    let Ok(Ok(permit)) = timeout(WAIT_FOR_MEMORY, wait).await else { return Err(Refusal::MemoryFull) };
+    Ok(permit)
 }
 
 /// Body bytes so far; a body that came in one piece is never copied.

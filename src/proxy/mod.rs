@@ -28,7 +28,6 @@ mod intake;
 mod lines;
 mod lost;
 mod need;
-#[expect(dead_code, reason = "its users follow: sockets, and late bills")]
 mod part;
 mod passing;
 pub mod policy;
@@ -39,6 +38,7 @@ mod relay;
 mod report;
 mod request;
 mod settle;
+mod socket;
 mod spool;
 mod stall;
 mod upload;
@@ -52,6 +52,7 @@ pub use body::Outgoing;
 pub use drain::{Drains, Serving};
 pub use lines::Lines;
 pub use policy::{Account, Bounds, Door, Policy, Station};
+pub use socket::Sockets;
 pub use spool::Spools;
 pub use stall::give_up_stalled;
 

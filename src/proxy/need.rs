@@ -240,11 +240,14 @@ fn measures(books: &Books, audio_bytes_per_second: u64) -> Option<Usage> {
             usage.seconds = books.body_bytes().div_ceil(audio_bytes_per_second);
         }
         Operation::Images => usage.images = books.choices(),
+        Operation::Live | Operation::LiveSession => usage.seconds = LIVE_SECONDS,
         _ => return None,
     }
     Some(usage)
 }
 
+/// Seconds of a Live session that are held ahead: its upstream tells of them every few seconds.
+pub(super) const LIVE_SECONDS: u64 = 120;
 /// Speech codecs do not go below 4 kbit/s.
 const FEWEST_AUDIO_BYTES_PER_SECOND: u64 = 500;
 /// 32 kbit/s, as recorders and messengers encode speech.

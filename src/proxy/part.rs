@@ -54,8 +54,16 @@ impl Exchange {
         (record.id, record.started_at) = (id.as_u128(), now.as_nanos());
         record.operation = endpoint.operation.as_str().into();
         record.trace_id = trace.trace_id_hex();
-        let opening =
-            Opening { began: door.clock.tick(), id, endpoint, trace, record, head, leaving: Arc::default() };
+        let opening = Opening {
+            began: door.clock.tick(),
+            id,
+            endpoint,
+            trace,
+            record,
+            head,
+            leaving: Arc::default(),
+            upgrade: None,
+        };
         let mut x = Self::open(Arc::clone(door), opening);
         (x.policy, x.account) = (policy, account);
         x
@@ -120,6 +128,16 @@ pub(super) fn take_over(x: &mut Exchange, reservation: Reservation, need: Need) 
     x.record.admitted_at = reservation.charged_at().as_nanos();
     (x.record.reserved, x.record.reserved_tokens) = (need.cost, need.tokens);
     x.reservation = Some(reservation);
+}
+
+/// Holds more for a part that goes on; the journal knows.
+pub(super) fn hold_more(x: &mut Exchange, more: Need) -> Result<(), Refusal> {
+    if let Some(reservation) = &mut x.reservation {
+        reservation.top_up(more).map_err(Refusal::Budget)?;
+    }
+    x.record.reserved = x.record.reserved + more.cost;
+    x.record.reserved_tokens = x.record.reserved_tokens.saturating_add(more.tokens);
+    x.door.journal.intend(&x.record).map(drop).map_err(|fault| unrecorded(&fault))
 }
 
 /// From here on an upstream works on it: the intent is in the journal, so that it is charged however it ends.

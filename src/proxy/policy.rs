@@ -10,6 +10,7 @@ use super::drain::Drains;
 use super::error::BodyLimit;
 use super::lines::Lines;
 use super::prices::Prices;
+use super::socket::Sockets;
 use super::spool::Spools;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
@@ -69,6 +70,8 @@ pub struct Door {
     pub lines: Lines,
     /// Requests whose clients have left.
     pub drains: Drains,
+    /// Open WebSockets.
+    pub sockets: Sockets,
     /// Set when the process stops: new requests are sent away.
     pub draining: AtomicBool,
 }
@@ -111,6 +114,8 @@ pub struct Bounds {
     pub budget_wait: Duration,
     /// How long a request waits for an identical one in flight.
     pub coalesce_wait: Duration,
+    /// Limit on a WebSocket in which neither side says anything.
+    pub socket_idle: Duration,
 }
 
 impl Bounds {

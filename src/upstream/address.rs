@@ -124,8 +124,9 @@ fn needs_version(place: &str, query: Option<&str>) -> bool {
     !names_version && place.contains("/openai/") && !place.contains("/openai/v1")
 }
 
-/// A model name as one path segment.
-fn escape_segment(text: &str) -> String {
+/// A model name as one path segment, or as the value of a query.
+#[must_use]
+pub fn escape_segment(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte) {

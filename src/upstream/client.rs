@@ -38,6 +38,8 @@ pub enum Freshness {
     Any,
     /// One that nobody has used and nobody will use again: for a request that met a stale one.
     New,
+    /// A new one that becomes a WebSocket: only HTTP/1.1 can.
+    Upgrade,
 }
 
 type Connector = HttpsConnector<HttpConnector>;
@@ -263,18 +265,17 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration, freshness: Freshness) -> Pool {
     let max_idle = match freshness {
         Freshness::Any => POOL_MAX_IDLE_PER_HOST,
-        Freshness::New => 0,
+        Freshness::New | Freshness::Upgrade => 0,
     };
     let mut tcp = HttpConnector::new();
     // without it every small event of a stream waits 40 ms for an acknowledgement
     tcp.set_nodelay(true);
     tcp.enforce_http(false);
-    let https = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http()
-        .enable_http1()
-        .enable_http2()
-        .wrap_connector(tcp);
+    let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1();
+    let https = match freshness {
+        Freshness::Upgrade => https.wrap_connector(tcp),
+        Freshness::Any | Freshness::New => https.enable_http2().wrap_connector(tcp),
+    };
     legacy::Client::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .pool_timer(TokioTimer::new())

@@ -143,6 +143,7 @@ impl House {
             settling: AtomicU32::new(0),
             lines: Lines::default(),
             drains: Drains::default(),
+            sockets: crate::proxy::Sockets::default(),
             draining: AtomicBool::new(false),
             signals: Arc::new(signals),
             journal: Arc::new(Journal::open(folder.path(), &LedgerSection::default()).unwrap()),
@@ -263,6 +264,7 @@ fn policy() -> Policy {
             max_requests: 1_000,
             budget_wait: Duration::ZERO,
             coalesce_wait: Duration::ZERO,
+            socket_idle: Duration::ZERO,
         },
     }
 }

@@ -17,6 +17,7 @@ use super::headers;
 use super::hold::withdraw;
 use super::rates;
 use super::settle::{End, standing_headers};
+use super::socket::{self, Switched};
 use crate::dialect::meter::Meter;
 use crate::dialect::path::Dialect;
 use crate::store::record::{CacheResult, Outcome};
@@ -48,6 +49,8 @@ pub(super) enum AnswerBody {
     Remembered(Bytes),
     /// As the upstream sends them.
     Live(Live),
+    /// No HTTP any more: both sides speak WebSocket from here on.
+    Switched(Switched),
 }
 
 /// Sends an answer to the client.
@@ -97,6 +100,10 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
             Outgoing::ready(bytes)
         }
         AnswerBody::Live(live) => Outgoing::Relayed(Relay::new(x, meter, live)),
+        AnswerBody::Switched(switched) => {
+            socket::carry(x, switched);
+            Outgoing::Ready(None)
+        }
     };
     told.write(response.headers_mut());
     response
