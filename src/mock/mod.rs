@@ -12,6 +12,7 @@ mod encode;
 mod fault;
 mod intake;
 mod knobs;
+mod lines;
 mod log;
 mod media;
 mod other;
@@ -21,6 +22,7 @@ mod sample;
 mod served;
 mod server;
 mod service;
+mod socket;
 mod wire;
 
 pub use served::{End, Served, Totals};

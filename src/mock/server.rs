@@ -79,6 +79,7 @@ impl Mock {
         listener.set_nonblocking(true)?;
         let addr = listener.local_addr()?;
         let book = Arc::new(Book::open(config.served_log.as_deref(), config.sync_log)?);
+        let stop = CancellationToken::new();
         let service = Arc::new(Service {
             book: Arc::clone(&book),
             seed: config.seed,
@@ -86,8 +87,9 @@ impl Mock {
             tokens: config.tokens,
             key: config.key,
             failures: Mutex::new(HashMap::new()),
+            sockets: TaskTracker::new(),
+            stop: stop.clone(),
         });
-        let stop = CancellationToken::new();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopped = stop.clone();
         let thread = std::thread::Builder::new().name("mock".into()).spawn(move || {
@@ -178,6 +180,8 @@ async fn accept(listener: tokio::net::TcpListener, service: Arc<Service>, stop: 
     drop(listener);
     connections.close();
     connections.wait().await;
+    service.sockets.close();
+    service.sockets.wait().await;
 }
 
 async fn connection(stream: TcpStream, service: Arc<Service>, stop: CancellationToken) {
@@ -187,7 +191,7 @@ async fn connection(stream: TcpStream, service: Arc<Service>, stop: Cancellation
     let wire = TokioIo::new(Wire { stream, reset: Arc::clone(&reset) });
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http2().max_concurrent_streams(MAX_STREAMS);
-    let serve = server.serve_connection(
+    let serve = server.serve_connection_with_upgrades(
         wire,
         service_fn(move |request| Arc::clone(&service).call(request, Arc::clone(&reset))),
     );

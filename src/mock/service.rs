@@ -10,6 +10,8 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::base::units::{Size, Written as _};
 use crate::base::usage::Usage;
@@ -24,6 +26,7 @@ use super::knobs::{self, Knobs};
 use super::plan::Plan;
 use super::served::{Book, End, Served};
 use super::server::Said;
+use super::socket::Handshake;
 use super::wire::Frame;
 use super::{anthropic, chat, completions, embeddings, media, other, responses};
 
@@ -37,6 +40,9 @@ pub(super) struct Service {
     pub(super) key: Option<String>,
     /// How often a question was refused, for `status=500:2`.
     pub(super) failures: Mutex<HashMap<(String, u64), u32>>,
+    /// Open WebSockets.
+    pub(super) sockets: TaskTracker,
+    pub(super) stop: CancellationToken,
 }
 
 /// What the connection needs to send.
@@ -54,7 +60,11 @@ impl Service {
         request: Request<Incoming>,
         reset: Arc<AtomicBool>,
     ) -> Result<Response<ScriptBody>, io::Error> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let is_allowed = self.key.as_deref().is_none_or(|key| credential(&parts.headers) == Some(key));
+        if let Some(handshake) = Handshake::of(&mut parts, self.pace).filter(|_| is_allowed) {
+            return self.open_socket(handshake, credential(&parts.headers), reset);
+        }
         let body = take(&parts, body).await?;
         let (operation, deployment) = Operation::of(&parts.method, parts.uri.path());
         let reply = match self.reply(operation, deployment, &parts, &body) {
@@ -77,6 +87,22 @@ impl Service {
         let mut response = Response::new(body);
         *response.status_mut() = reply.status;
         *response.headers_mut() = headers;
+        Ok(response)
+    }
+
+    fn open_socket(
+        &self,
+        handshake: Handshake,
+        credential: Option<&str>,
+        reset: Arc<AtomicBool>,
+    ) -> Result<Response<ScriptBody>, io::Error> {
+        // what is said in it stands in no book of the mock's: a test that asks for it knows what it asked for
+        let (_, entry, _) = self.book.begin(socket(credential));
+        let body = ScriptBody::new(Vec::new(), &Knobs::default(), self.pace, entry, reset)?;
+        let mut response = Response::new(body);
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        *response.headers_mut() = handshake.headers();
+        self.sockets.spawn(handshake.talk(self.stop.clone()));
         Ok(response)
     }
 
@@ -208,6 +234,25 @@ fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Taken
         stream: reply.answer.stream,
         usage: reply.answer.usage,
         usage_reported: reply.answer.usage_reported,
+        tokens_emitted: 0,
+        bytes: 0,
+        end: End::Open,
+    }
+}
+
+fn socket(credential: Option<&str>) -> Served {
+    Served {
+        id: String::new(),
+        operation: "socket",
+        model: String::new(),
+        reported_model: String::new(),
+        body_sha256: sha256_hex(b""),
+        mark: String::new(),
+        credential: credential.map_or_else(String::new, |key| sha256_hex(key.as_bytes())[..8].into()),
+        status: StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+        stream: true,
+        usage: Usage::default(),
+        usage_reported: false,
         tokens_emitted: 0,
         bytes: 0,
         end: End::Open,
