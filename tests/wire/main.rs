@@ -10,3 +10,5 @@ mod script;
 mod support;
 
 mod bodies;
+mod memory;
+mod uploads;
