@@ -200,7 +200,6 @@ impl Refusal {
             Self::Overloaded
             | Self::MemoryFull
             | Self::UploadsFull
-            | Self::UploadNotStored
             | Self::ShuttingDown
             | Self::LedgerUnavailable => Some(Duration::from_secs(1)),
             _ => None,

@@ -86,15 +86,18 @@ impl Spool {
     ) -> Result<Self, Refusal> {
         let spools = &x.door.spools;
         let is_sized = arriving.left().is_some();
-        let mut room = spools.room(ROOM_STEP.max(head.len() as u64)).await?;
-        let mut held = ROOM_STEP.max(head.len() as u64);
+        // the last step is smaller: one form may have all of the room there is
+        let step = |held: u64| ROOM_STEP.min(x.policy.bounds.max_upload.saturating_sub(held)).max(KIB);
+        let mut held = step(0);
+        let mut room = spools.room(held).await?;
         let mut file = spools.file().await.map_err(|fault| not_stored(&fault))?;
         let (mut length, mut next) = (0, Some(head));
         while let Some(data) = next {
             length += data.len() as u64;
             while held < length {
-                room.merge(spools.room(ROOM_STEP).await?);
-                held += ROOM_STEP;
+                let more = step(held);
+                room.merge(spools.room(more).await?);
+                held += more;
             }
             file.write_all(&data).await.map_err(|fault| not_stored(&fault))?;
             next = arriving.next().await?;

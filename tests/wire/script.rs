@@ -63,6 +63,11 @@ impl Line {
         read_request(&mut self.stream)
     }
 
+    /// The bytes that come, as they come.
+    pub(crate) fn raw(&mut self) -> &mut BufReader<TcpStream> {
+        &mut self.stream
+    }
+
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).unwrap();
     }
