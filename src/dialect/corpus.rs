@@ -33,6 +33,7 @@ pub const VLLM: &str = "data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"conten
     data: {\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"b\"},\"finish_reason\":\"length\"}],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n\
     data: {\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n";
 
+/// Anthropic: thinking, a signature, text, a tool, caches of both lifetimes.
 pub const MESSAGES: &str = r#"event: message_start
 data: {"type":"message_start","message":{"id":"msg_1","model":"claude-x","content":[],"stop_reason":null,"usage":{"input_tokens":10,"cache_creation_input_tokens":30,"cache_read_input_tokens":60,"cache_creation":{"ephemeral_5m_input_tokens":20,"ephemeral_1h_input_tokens":10},"output_tokens":1,"service_tier":"standard","speed":"fast"}}}
 
@@ -62,6 +63,7 @@ data: {"type":"message_stop"}
 
 "#;
 
+/// The Responses API: text, audio, and two tools that are billed apart.
 pub const RESPONSES: &str = r#"event: response.created
 data: {"type":"response.created","sequence_number":0,"response":{"id":"resp_1","model":"gpt-r","status":"in_progress","usage":null,"service_tier":"auto"}}
 
@@ -79,6 +81,7 @@ data: {"type":"response.completed","response":{"id":"resp_1","model":"gpt-r","st
 
 "#;
 
+/// All of them.
 pub const CORPUS: [(Operation, &str); 5] = [
     (Operation::ChatCompletions, CHAT),
     (Operation::ChatCompletions, AZURE),

@@ -166,7 +166,7 @@ impl Stage {
             Machine::Gzip(decoder) => write_through(decoder, piece),
             Machine::Zlib(decoder) => write_through(decoder, piece),
             Machine::Raw(decoder) => write_through(decoder, piece),
-            Machine::Brotli(decoder) => decoder.write_all(piece),
+            Machine::Brotli(decoder) => write_and_drain(decoder, piece),
             Machine::Zstd(decoder) => write_through(decoder, piece),
             Machine::Undecided(head, output) => {
                 head.extend_from_slice(piece);
@@ -213,6 +213,20 @@ fn zstd_decoder(output: Output) -> zstd::stream::write::Decoder<'static, Output>
 fn write_through(decoder: &mut impl Write, piece: &[u8]) -> io::Result<()> {
     decoder.write_all(piece)?;
     decoder.flush()
+}
+
+/// The same for a decoder whose flush does nothing: it writes one buffer of what is ready when its input is used
+/// up, and the rest with whatever comes next.
+fn write_and_drain(decoder: &mut brotli::DecompressorWriter<Output>, piece: &[u8]) -> io::Result<()> {
+    decoder.write_all(piece)?;
+    loop {
+        let before = decoder.get_ref().total;
+        // nothing is read of nothing, but what is ready is written; the count says no more than that
+        let _ = decoder.write(b"")?;
+        if decoder.get_ref().total == before {
+            return Ok(());
+        }
+    }
 }
 
 /// Where a machine writes: refuses more than `most` bytes in total.

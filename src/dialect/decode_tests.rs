@@ -90,6 +90,19 @@ fn wire_25_each_flushed_event_comes_out_at_once() {
 }
 
 #[test]
+fn a_flushed_event_that_is_larger_than_any_buffer_comes_out_at_once() {
+    // without the end of the encoding: an upstream may break off before it
+    for encoding in ENCODINGS {
+        for length in [4_095, 4_096, 4_097, 9_000, 70_000, 300_000] {
+            let event = "usage ".repeat(length / 6);
+            let parts = flushed(encoding, &[&event]);
+            let plain = decoded(header(encoding), [&parts[0][..]]);
+            assert_eq!(plain.map(|plain| plain.len()), Ok(event.len()), "{encoding} of {length}");
+        }
+    }
+}
+
+#[test]
 fn chains_are_undone_from_the_outside_in() {
     let inner = flushed("gzip", &EVENTS).concat();
     let mut outer = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);

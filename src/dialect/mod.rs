@@ -15,9 +15,12 @@ pub mod splice;
 pub mod sse;
 pub mod unask;
 
+#[cfg(any(test, fuzzing))]
+pub mod answers;
 mod ceiling;
 #[cfg(any(test, fuzzing))]
 pub mod corpus;
+mod escape;
 mod facts;
 mod fields;
 mod image;

@@ -6,13 +6,13 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::escape::has_escaped_letter;
 use super::facts::Facts;
 use super::fields::{Count, Loose, Text};
 use super::usage_openai;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
-static ESCAPE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\\u00"));
 static CHOICES: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"choices\":"));
 
 /// Reads one chunk of a stream; `false` if it is not JSON of this shape.
@@ -39,12 +39,6 @@ fn only_choices(json: &str) -> Option<Vec<Choice<'_>>> {
     }
     let value = &json[CHOICES.find(bytes)? + CHOICES.needle().len()..];
     Vec::deserialize(&mut serde_json::Deserializer::from_str(value)).ok()
-}
-
-/// Whether a letter that needs no escape has one: then a name may be spelt in a way that a search cannot see.
-fn has_escaped_letter(json: &[u8]) -> bool {
-    let is_letter = |at: usize| matches!(json.get(at + ESCAPE.needle().len()), Some(b'4'..=b'7'));
-    ESCAPE.find_iter(json).any(is_letter)
 }
 
 /// Reads one chunk, or one whole answer; `false` if it is not JSON of this shape.

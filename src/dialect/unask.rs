@@ -10,6 +10,7 @@ use bytes::Bytes;
 use memchr::memchr2;
 use memchr::memmem::Finder;
 
+use super::escape::has_escaped_letter;
 use super::unask_chunk::{Verdict, judge};
 
 /// A longer event passes as it is: it is no usage chunk.
@@ -242,7 +243,8 @@ impl Outgoing {
 
 /// Most events do not even hold the word.
 fn inspect(event: &[u8]) -> Verdict {
-    if event.len() > MAX_HELD || USAGE.find(event).is_none() {
+    let may_tell = USAGE.find(event).is_some() || has_escaped_letter(event);
+    if event.len() > MAX_HELD || !may_tell {
         return Verdict::Keep;
     }
     judge(event)

@@ -74,8 +74,10 @@ impl<'a> Payload<'a> {
             let line = self.further.iter().rev().find(|(begin, _)| *begin <= at);
             line.map_or(self.first.unwrap_or(0) + at, |(begin, raw)| raw + (at - begin))
         };
-        // The end is where the last byte is, plus one: the next byte may be in another line.
-        place(cut.start)..place(cut.end - 1) + 1
+        // The end is where the last byte is, plus one: the next byte may be in another line. Where the last
+        // byte is a line end, what makes the next line one of data goes, too.
+        let ends_line = self.further.iter().any(|(begin, _)| *begin == cut.end);
+        place(cut.start)..if ends_line { place(cut.end) } else { place(cut.end - 1) + 1 }
     }
 }
 
@@ -119,15 +121,8 @@ impl Found {
 }
 
 /// Members that a chunk has whatever it is about (WIRE 1.2).
-const PLAIN_KEYS: [&[u8]; 7] = [
-    b"\"id\"",
-    b"\"object\"",
-    b"\"created\"",
-    b"\"model\"",
-    b"\"service_tier\"",
-    b"\"system_fingerprint\"",
-    b"\"obfuscation\"",
-];
+const PLAIN_KEYS: [&[u8]; 7] =
+    [b"id", b"object", b"created", b"model", b"service_tier", b"system_fingerprint", b"obfuscation"];
 
 /// Walks the top level of a JSON object; none if it is not one.
 fn members(json: &[u8]) -> Option<Found> {
@@ -151,13 +146,13 @@ fn members(json: &[u8]) -> Option<Found> {
         let next = blank(json, end);
         let more = json.get(next) == Some(&b',');
         let after = if more { blank(json, next + 1) } else { next };
-        match &json[key.clone()] {
-            b"\"choices\"" => {
+        match &*name(&json[key.clone()]) {
+            b"choices" => {
                 found.ambiguous |= choices_seen;
                 choices_seen = true;
                 found.choices_are_empty = is_empty_array(value);
             }
-            b"\"usage\"" => {
+            b"usage" => {
                 found.ambiguous |= found.usage.is_some();
                 let with_comma = match comma {
                     Some(comma) => comma..end,
@@ -165,7 +160,7 @@ fn members(json: &[u8]) -> Option<Found> {
                 };
                 found.usage = Some(Member { value: kind(value), with_comma });
             }
-            key => found.is_plain &= PLAIN_KEYS.contains(&key),
+            name => found.is_plain &= PLAIN_KEYS.contains(&name),
         }
         if !more {
             return (json.get(next) == Some(&b'}') && blank(json, next + 1) == json.len()).then_some(found);
@@ -174,6 +169,15 @@ fn members(json: &[u8]) -> Option<Found> {
         at = after;
     }
     None
+}
+
+/// The name that a key spells.
+fn name(key: &[u8]) -> Cow<'_, [u8]> {
+    let spelt = if key.contains(&b'\\') { serde_json::from_slice::<String>(key).ok() } else { None };
+    match spelt {
+        Some(name) => Cow::Owned(name.into_bytes()),
+        None => Cow::Borrowed(&key[1..key.len() - 1]),
+    }
 }
 
 fn kind(value: &[u8]) -> Value {

@@ -70,8 +70,18 @@ const CASES: &[(&str, &str)] = &[
     ("data: {\"choices\":[],\"usage\":{}}\r\rdata: x\r\r", "data: x\r\r"),
     ("data: {\"choices\":[],\ndata: \"usage\":{}}\n\ndata: x\n\n", "data: x\n\n"),
     ("data: {\"a\":1,\ndata: \"usage\":null}\n\n", "data: {\"a\":1}\n\n"),
+    ("data: {\"usage\":null,\ndata: \"a\":1}\n\n", "data: {\"a\":1}\n\n"),
+    ("data: {\"usage\":null,\r\ndata:\r\ndata:\"a\":1}\r\n\r\n", "data: {\"a\":1}\r\n\r\n"),
+    ("data: {\"a\":1,\ndata: \"usage\":null\ndata: }\n\n", "data: {\"a\":1\ndata: }\n\n"),
     ("event: e\nid: 1\ndata: {\"a\":1,\"usage\":null}\n\n", "event: e\nid: 1\ndata: {\"a\":1}\n\n"),
     ("\u{feff}data: {\"a\":1,\"usage\":null}\n\n", "\u{feff}data: {\"a\":1}\n\n"),
+    // Names in escapes.
+    ("data: {\"a\":1,\"\\u0075sage\":null}\n\n", "data: {\"a\":1}\n\n"),
+    ("data: {\"choice\\u0073\":[],\"usag\\u0065\":{}}\n\ndata: x\n\n", "data: x\n\n"),
+    (
+        "data: {\"a\":1,\"\\ud800\":7,\"\\u0055sage\":null}\n\n",
+        "data: {\"a\":1,\"\\ud800\":7,\"\\u0055sage\":null}\n\n",
+    ),
     // No blank line at the end.
     ("data: {\"choices\":[],\"usage\":{}}\n", ""),
     ("data: {\"a\":1,\"usage\":null}", "data: {\"a\":1}"),

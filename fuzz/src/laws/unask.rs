@@ -56,7 +56,7 @@ fn told(input: &Input<'_>) -> (Vec<u8>, Vec<u8>) {
 fn with_null(line: &[u8], place: usize) -> Option<Vec<u8>> {
     let chunk: Value = serde_json::from_slice(line).ok()?;
     let choices = chunk.as_object()?.get("choices")?;
-    if choices.as_array().is_none_or(Vec::is_empty) || keys_are_escaped(line) {
+    if choices.as_array().is_none_or(Vec::is_empty) || is_ambiguous(line) {
         return None;
     }
     let (first, last) = (line.iter().position(|byte| *byte == b'"')?, line.iter().rposition(|byte| *byte == b'}')?);
@@ -67,7 +67,8 @@ fn with_null(line: &[u8], place: usize) -> Option<Vec<u8>> {
     })
 }
 
-/// No upstream writes `choices` in escapes; a chunk that does is not recognised.
-fn keys_are_escaped(line: &[u8]) -> bool {
-    line.windows(2).any(|pair| pair == b"\\u")
+/// A key that stands twice, be it in escapes, is for the client to judge: such a chunk stays as it is.
+fn is_ambiguous(line: &[u8]) -> bool {
+    let keys = line.windows(9).filter(|word| word == b"\"choices\"").count();
+    keys > 1 || line.windows(2).any(|pair| pair == b"\\u")
 }

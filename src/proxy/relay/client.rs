@@ -71,4 +71,4 @@ impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Drop for Relay<B> {
 
 #[cfg(test)]
 #[path = "client_tests.rs"]
-mod tests;
+pub(super) mod tests;

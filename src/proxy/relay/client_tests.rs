@@ -25,7 +25,7 @@ use crate::base::usage::{Usage, UsageSource};
 use crate::budget::section::BudgetSection;
 use crate::budget::{Book, Budget, BudgetSpec, Need, Scope};
 use crate::cache::Cache;
-use crate::dialect::path::classify;
+use crate::dialect::path::{Operation, classify};
 use crate::identity::{Directory, Pepper};
 use crate::ledger::books::Books as Ledger;
 use crate::ledger::journal::Journal;
@@ -40,7 +40,7 @@ use crate::proxy::prices::Prices;
 use crate::proxy::spool::Spools;
 use crate::routing::router::Router;
 use crate::signals::section::LogSection;
-use crate::signals::{Attempt, Colours, Signals};
+use crate::signals::{Active, Attempt, Colours, Signals};
 use crate::store::ledger::{Filter, LedgerReader as _};
 use crate::store::record::{Disconnect, Outcome, Record};
 use crate::telemetry::trace::TraceContext;
@@ -106,8 +106,15 @@ impl Body for Scripted {
     }
 }
 
+/// What is asked, and how it will be answered.
+pub(in crate::proxy::relay) struct Asked {
+    pub(in crate::proxy::relay) path: &'static str,
+    pub(in crate::proxy::relay) status: u16,
+    pub(in crate::proxy::relay) stream: bool,
+}
+
 /// A door behind which one account has one budget.
-struct House {
+pub(in crate::proxy::relay) struct House {
     _folder: TempDir,
     door: Arc<Door>,
     account: Arc<Account>,
@@ -115,13 +122,13 @@ struct House {
 }
 
 impl House {
-    fn new() -> Self {
+    pub(in crate::proxy::relay) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (clock, chance) = (Clock::system(), Chance::seeded(8));
         let quiet = LogSection { requests: false, level: "off".into(), ..LogSection::default() };
         let signals = Signals::start(&Default::default(), &quiet, &chance, Colours::Never).unwrap();
         let section: BudgetSection =
-            serde_json::from_str(r#"{"limit_usd":"1000000","every":"total"}"#).unwrap();
+            serde_json::from_str(r#"{"limit_usd":"9000000000","every":"total"}"#).unwrap();
         let spec = BudgetSpec::new(Scope::Team("search".into()), &section).unwrap();
         let budget = Book::new().open(spec);
         let account = Arc::new(Account {
@@ -153,8 +160,13 @@ impl House {
         Self { _folder: folder, door: Arc::new(door), account, budget }
     }
 
-    /// A request that was sent and begins to be answered.
+    /// A chat request that was sent and begins to be answered.
     fn exchange(&self) -> Exchange {
+        self.ask(&Asked { path: "/v1/chat/completions", status: 200, stream: true })
+    }
+
+    /// A request that was sent and begins to be answered.
+    pub(in crate::proxy::relay) fn ask(&self, asked: &Asked) -> Exchange {
         let door = &self.door;
         let now = door.clock.now();
         let id = crate::base::id::RequestId::new(now, &door.chance);
@@ -166,22 +178,22 @@ impl House {
             model: MODEL.into(),
             upstream_model: MODEL.into(),
             attempts: 1,
-            stream: true,
-            status: 200,
+            stream: asked.stream,
+            status: asked.status,
             ..Record::default()
         };
         let head = Head {
             scheme: "http",
             protocol_version: "1.1",
             method: "POST".into(),
-            path: "/v1/chat/completions".into(),
+            path: asked.path.into(),
             user_agent: String::new(),
             host: String::new(),
         };
         let opening = Opening {
             began: door.clock.tick(),
             id,
-            endpoint: classify(&http::Method::POST, "/v1/chat/completions"),
+            endpoint: classify(&http::Method::POST, asked.path),
             trace: TraceContext::start(&door.chance),
             record,
             head,
@@ -190,7 +202,7 @@ impl House {
         let mut x = Exchange::open(Arc::clone(door), opening);
         x.account = Some(Arc::clone(&self.account));
         x.prompt = Bytes::from_static(br#"{"messages":[{"role":"user","content":"go on"}]}"#);
-        x.attempts.push(Attempt { number: 1, status: Some(200), ..Attempt::default() });
+        x.attempts.push(Attempt { number: 1, status: Some(asked.status), ..Attempt::default() });
         x.price = x.policy.prices.price(None, MODEL, now);
         (x.most_input, x.most_output) = (60, 400);
         let need = Need { cost: cost_of(60, 400), tokens: 460, requests: 1 };
@@ -212,7 +224,7 @@ impl House {
             unask: None,
             idle_timeout: Duration::from_secs(600),
             draining,
-            active: self.door.signals.attempt_started("mock"),
+            active: self.attempt(),
         };
         let mut relay = Relay::new(x, meter, live);
         let mut got = 0;
@@ -225,15 +237,23 @@ impl House {
         id
     }
 
+    pub(in crate::proxy::relay) fn attempt(&self) -> Active {
+        self.door.signals.attempt_started("mock")
+    }
+
+    pub(in crate::proxy::relay) fn operation(&self, path: &str) -> Operation {
+        classify(&http::Method::POST, path).operation
+    }
+
     /// Waits until nothing is open any more.
-    async fn rest(&self) {
+    pub(in crate::proxy::relay) async fn rest(&self) {
         self.door.drains.finish().await;
         while self.budget.state(self.door.clock.now()).reserved.count > 0 {
             tokio::task::yield_now().await;
         }
     }
 
-    fn rows(&self) -> HashMap<u128, Record> {
+    pub(in crate::proxy::relay) fn rows(&self) -> HashMap<u128, Record> {
         let (mut rows, mut count) = (HashMap::new(), 0);
         let mut ledger = Ledger::open(self._folder.path()).unwrap();
         ledger

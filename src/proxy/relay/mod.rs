@@ -4,6 +4,9 @@
 mod client;
 mod count;
 mod cut;
+#[cfg(test)]
+#[path = "differential_tests.rs"]
+mod differential;
 mod flow;
 mod live;
 
