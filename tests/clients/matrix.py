@@ -6,7 +6,7 @@ from typing import NamedTuple
 CASES = {
     "chat": "a whole answer",
     "stream": "a stream",
-    "stream_usage": "usage at a stream's end, because it was asked for",
+    "stream_usage": "usage at the end of a stream only where it was asked for",
     "tools": "a tool call",
     "streamed_tools": "a tool call in a stream",
     "structured_output": "an answer that fits a schema",
@@ -70,11 +70,13 @@ MESSAGES_ONLY = {
     "responses": "an API of OpenAI's",
 }
 OWN_COLUMN = "has its own column"
-
+SEE_CHAT = "embeddings have one API, tried under `chat`"
 
 AI_SDK = ("responses", "chat", "compatible")
 AI_SDK_LACKS = {
-    "embeddings[responses]": "embeddings have one API, tried under `chat`",
+    "embeddings[responses]": SEE_CHAT,
+    "stream_usage[responses]": "always there: see `a stream`",
+    "stream_usage[chat]": "always asked for: see `a stream`",
     "responses": OWN_COLUMN,
 }
 
@@ -94,5 +96,73 @@ ENVIRONMENTS = [
     *(
         Environment("Vercel AI SDK", f"ai-{major}", "ai-sdk.test.js", "ai", line, AI_SDK, AI_SDK_LACKS)
         for major, line in ((5, 20), (6, 20), (7, 22))
+    ),
+    Environment(
+        "LangChain for Python",
+        "langchain",
+        "test_langchain.py",
+        "langchain-openai",
+        apis=("chat", "responses", "messages"),
+        lacks={
+            "embeddings[responses]": SEE_CHAT,
+            "embeddings[messages]": "Anthropic has none",
+            "responses": OWN_COLUMN,
+        },
+    ),
+    Environment(
+        "LangChain for JavaScript",
+        "langchain",
+        "langchain.test.js",
+        "@langchain/openai",
+        22,
+        ("chat", "responses"),
+        {"embeddings[responses]": SEE_CHAT, "responses": OWN_COLUMN},
+    ),
+    Environment(
+        "OpenAI Agents SDK for Python",
+        "agents",
+        "test_agents.py",
+        "openai-agents",
+        apis=("responses", "chat"),
+        lacks={"embeddings": "a library of agents", "responses": OWN_COLUMN},
+    ),
+    Environment(
+        "LlamaIndex",
+        "llama-index",
+        "test_llama_index.py",
+        "llama-index-llms-openai",
+        apis=("chat", "responses", "compatible"),
+        lacks={
+            "embeddings[responses]": SEE_CHAT,
+            "embeddings[compatible]": SEE_CHAT,
+            "responses": OWN_COLUMN,
+        },
+    ),
+    Environment(
+        "Instructor",
+        "instructor",
+        "test_instructor.py",
+        "instructor",
+        lacks={"embeddings": "a library of typed answers"},
+    ),
+    Environment(
+        "LiteLLM as a client",
+        "litellm",
+        "test_litellm.py",
+        "litellm",
+        apis=("chat", "messages"),
+        lacks={"embeddings[messages]": "Anthropic has none", "responses[messages]": "an API of OpenAI's"},
+    ),
+    Environment(
+        "The llm command line",
+        "llm",
+        "test_llm.py",
+        "llm",
+        apis=("chat", "responses"),
+        lacks={
+            "embeddings[responses]": SEE_CHAT,
+            "responses": OWN_COLUMN,
+            "rate_limit_raised": "it always waits and asks again",
+        },
     ),
 ]
