@@ -3,10 +3,12 @@
 pub mod decode;
 pub mod error;
 pub mod form;
+pub mod grounds;
 pub mod meter;
 pub mod outline;
 pub mod path;
 pub mod request;
+pub mod shown;
 pub mod splice;
 pub mod sse;
 pub mod unask;

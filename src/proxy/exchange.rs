@@ -17,6 +17,7 @@ use super::follow::Follow;
 use super::headers::Head;
 use super::policy::{Account, Door, Policy};
 use super::settle::{self, End};
+use super::tally::Tally;
 use super::upload::Upload;
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
@@ -74,6 +75,8 @@ pub(super) struct Books {
     pub(super) reservation: Option<Reservation>,
     /// A stream that is paid for as it passes.
     pub(super) follow: Option<Box<Follow>>,
+    /// The count of the output that was shown.
+    pub(super) tally: Tally,
     /// The most tokens that an estimate may come to: what is held.
     pub(super) most_input: u64,
     pub(super) most_output: u64,
@@ -148,6 +151,7 @@ impl Exchange {
             upstream_admission: None,
             reservation: None,
             follow: None,
+            tally: Tally::default(),
             most_input: 0,
             most_output: 0,
             unpriced: UnpricedRule::default(),

@@ -41,6 +41,7 @@ mod request;
 mod settle;
 mod spool;
 mod stall;
+mod tally;
 mod upload;
 
 use std::sync::Arc;
