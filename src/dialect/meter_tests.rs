@@ -3,6 +3,7 @@ use proptest::prelude::{prop_assert_eq, proptest};
 use super::super::corpus::{AZURE, CHAT, CORPUS, MESSAGES, RESPONSES, VLLM};
 use super::super::decode::tests::flushed;
 use super::super::path::Operation;
+use super::super::shown::Lane;
 use super::super::slices::{cuts, sliced};
 use super::{MAX_BODY, MAX_OUTPUT_TEXT, Meter, Reading, StreamError};
 use crate::base::usage::Usage;
@@ -391,4 +392,78 @@ proptest! {
         let kept = read(operation, "application/json", [&mixed[..]]);
         prop_assert_eq!((streamed.undecodable, kept.events), (false, 0));
     }
+}
+
+/// The texts of a reading, each whole, in the order in which they began.
+fn texts(read: &Reading) -> Vec<String> {
+    let mut all: Vec<(Lane, String)> = Vec::new();
+    for (lane, text) in read.output.runs() {
+        match all.iter_mut().find(|(known, _)| *known == lane) {
+            Some((_, whole)) => whole.push_str(text),
+            None => all.push((lane, text.to_owned())),
+        }
+    }
+    all.into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn wire_14_the_texts_of_an_answer_are_told_apart_however_they_interleave() {
+    let chunks = [
+        r#"{"index":0,"delta":{"reasoning":"Hm","reasoning_content":"Hm"}}"#,
+        r#"{"index":1,"delta":{"content":"Bon"}},{"index":0,"delta":{"reasoning_content":"m."}}"#,
+        r#"{"index":0,"delta":{"content":"Hel"}},{"index":1,"delta":{"content":"jour"}}"#,
+        r#"{"index":0,"delta":{"content":"lo"}},{"index":1,"delta":{"refusal":"No"}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":1,"function":{"name":"g","arguments":"{"}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"}"}}]}}"#,
+        r#"{"index":3,"delta":{"function_call":{"name":"h","arguments":"[]"},"audio":{"transcript":"La"}}}"#,
+        r#"{"index":4,"text":"old"}"#,
+    ];
+    let events: String = chunks.iter().map(|chunk| format!("data: {{\"choices\":[{chunk}]}}\n\n")).collect();
+    let read = chat(&events);
+    assert_eq!(texts(&read), ["Hmm.", "Bonjour", "Hello", "No", "f{}", "g{}", "h[]", "La", "old"]);
+    assert_eq!((read.choices, read.output.len() as u64), (5, read.output_text_bytes));
+}
+
+#[test]
+fn wire_14_messages_and_responses_have_their_texts_by_block_and_item() {
+    let messages = [
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Let"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"xyz"}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"me"}}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","name":"f","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+    ];
+    let as_events =
+        |events: &[&str]| -> String { events.iter().map(|event| format!("data: {event}\n\n")).collect() };
+    assert_eq!(texts(&stream(Operation::Messages, &as_events(&messages))), ["Let", "me", "f{}"]);
+    let responses = [
+        r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":0,"delta":"Su"}"#,
+        r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":1,"delta":"Two"}"#,
+        r#"{"type":"response.reasoning_text.delta","output_index":1,"content_index":0,"delta":"Why"}"#,
+        r#"{"type":"response.output_text.delta","output_index":2,"content_index":0,"delta":"Hi","obfuscation":"zz"}"#,
+        r#"{"type":"response.refusal.delta","output_index":2,"content_index":1,"delta":"No"}"#,
+        r#"{"type":"response.output_item.added","output_index":3,"item":{"type":"function_call","name":"f","arguments":""}}"#,
+        r#"{"type":"response.function_call_arguments.delta","output_index":3,"delta":"{}"}"#,
+        r#"{"type":"response.function_call_arguments.done","output_index":3,"arguments":"{}"}"#,
+        r#"{"type":"response.audio.delta","output_index":2,"delta":"QUJD"}"#,
+    ];
+    let read = stream(Operation::Responses, &as_events(&responses));
+    assert_eq!(texts(&read), ["Su", "Two", "Why", "Hi", "No", "f{}"]);
+}
+
+#[test]
+fn output_that_was_taken_out_is_not_kept_and_still_counts() {
+    let mut meter = Meter::new(Operation::ChatCompletions, 200, Some(SSE), None);
+    let chunk = |text: &str| {
+        format!("data: {{\"model\":\"m\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    meter.observe(chunk("four").as_bytes());
+    assert_eq!((meter.take_output().as_str(), meter.output_kept(), meter.model()), ("four", 0, Some("m")));
+    meter.observe(chunk("more").as_bytes());
+    assert_eq!(meter.output_so_far(), 8);
+    let read = meter.finish();
+    assert_eq!((read.output.as_str(), read.output_text_bytes), ("more", 8));
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exchange::Books;
-use super::hidden::reasons_by_name;
+use super::hidden::hides;
 use super::need::measured_as_usual;
 use super::settle::{close_books, may_cost};
 use super::tally::{Tally, model_of};
@@ -15,7 +15,6 @@ use crate::dialect::outline::PromptOutline;
 use crate::dialect::path::Operation;
 use crate::dialect::shown::Shown;
 use crate::tokens::{Count, Tokenizer, rough};
-use crate::upstream::endpoint::Upstream;
 
 /// Counts on the pool; if the pool is full, roughly and at once (bytes over four), never on this worker.
 pub(super) fn count_later(books: Box<Books>, reading: Reading) {
@@ -127,11 +126,10 @@ fn measured(books: &Books, grounds: &mut Grounds) -> Usage {
 fn may_hide_output(books: &Books) -> bool {
     let is_held = books.reservation.as_ref().is_some_and(|held| !held.is_empty());
     let Some(last) = books.attempts.last().filter(|_| is_held) else { return false };
-    let is_known =
-        |upstream: &Arc<Upstream>| upstream.name == last.upstream && upstream.reasons(&last.model_sent);
-    books.facts.asks_hidden
-        || reasons_by_name(&last.model_sent)
-        || books.policy.upstreams.iter().any(is_known)
+    let upstream = books.policy.upstreams.iter().find(|upstream| upstream.name == last.upstream);
+    let priced_as = books.price.as_ref().map(|price| price.name.as_str());
+    let names = [last.model_sent.as_str()].into_iter().chain(priced_as);
+    hides(&books.facts, upstream.map(|upstream| &**upstream), names)
 }
 
 /// Bytes of an answer in text whose text could not be told from the rest: cut JSON, an unknown encoding.

@@ -24,6 +24,7 @@ use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
 use crate::budget::{self, Reservation, UnpricedRule, Watched};
+use crate::dialect::grounds::Ground;
 use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
@@ -279,7 +280,7 @@ impl Books {
             Some(upload) => {
                 let bytes = upload.input().min(upload.bytes());
                 let skipped_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                PromptOutline { skipped_bytes, ..PromptOutline::default() }
+                PromptOutline { skipped_bytes, grounds: Ground::Bytes.into(), ..PromptOutline::default() }
             }
         }
     }

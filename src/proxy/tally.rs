@@ -111,3 +111,82 @@ pub(super) fn model_of(record: &Record, answered: Option<&str>) -> String {
 fn lock<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::path::Operation;
+    use crate::tokens::Tokenizer;
+
+    const MODEL: &str = "gpt-4o";
+
+    /// A stream of two choices that say the same, word by word.
+    fn words(count: usize) -> (Vec<String>, String) {
+        let word = |place: usize| [" stream", "ing", " counts", "12", "\\n", " don't"][place * place % 6];
+        let chunk = |place| {
+            let word = word(place);
+            format!(
+                "data: {{\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{word}\"}}}},{{\"index\":1,\"delta\":{{\"content\":\"{word}\"}}}}]}}\n\n"
+            )
+        };
+        let text: String = (0..count).map(word).collect();
+        ((0..count).map(chunk).collect(), text.replace("\\n", "\n"))
+    }
+
+    #[test]
+    fn a_tally_is_the_count_of_the_whole_text_whenever_it_is_handed_over() {
+        let (chunks, text) = words(3_000);
+        let whole = 2 * Tokenizer.count(MODEL, &text).tokens;
+        for (hands, counts) in [(1, 7), (5, 1_000), (999, 10), (1_000, 1)] {
+            let mut meter = Meter::new(Operation::ChatCompletions, 200, Some("text/event-stream"), None);
+            let tally = Tally::default();
+            for (place, chunk) in chunks.iter().enumerate() {
+                meter.observe(chunk.as_bytes());
+                if place % hands == 0 {
+                    assert!(tally.hand_over(&mut meter));
+                }
+                if place % counts == 0 {
+                    let so_far = tally.catch_up(MODEL).tokens;
+                    assert!(so_far <= tally.handed_over());
+                }
+            }
+            let count = tally.finish(MODEL, meter.finish().output);
+            assert_eq!(count, Count { tokens: whole, grounds: Ground::Text.into() }, "{hands} {counts}");
+        }
+    }
+
+    #[test]
+    fn where_nobody_counts_the_rest_is_known_by_its_bytes() {
+        let (chunks, text) = words(400);
+        let mut meter = Meter::new(Operation::ChatCompletions, 200, Some("text/event-stream"), None);
+        let tally = Tally::default();
+        for chunk in &chunks[..200] {
+            meter.observe(chunk.as_bytes());
+        }
+        tally.hand_over(&mut meter);
+        let counted = tally.catch_up(MODEL).tokens;
+        let counted_bytes = tally.handed_over();
+        for chunk in &chunks[200..] {
+            meter.observe(chunk.as_bytes());
+        }
+        let count = tally.finish_roughly(&meter.finish().output);
+        let rest = 2 * text.len() as u64 - counted_bytes;
+        assert_eq!((count.tokens, count.grounds.has(Ground::Bytes)), (counted + rest.div_ceil(4), true));
+    }
+
+    #[test]
+    fn no_more_waits_than_the_limit() {
+        let tally = Tally::default();
+        let chunk =
+            format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "a ".repeat(300_000));
+        let mut meter = Meter::new(Operation::ChatCompletions, 200, Some("text/event-stream"), None);
+        let taken = [(); 3].map(|()| {
+            meter.observe(chunk.as_bytes());
+            tally.hand_over(&mut meter)
+        });
+        assert_eq!(taken, [true, false, false]);
+        assert!(meter.output_kept() <= MAX_WAITING);
+        tally.catch_up(MODEL);
+        assert!(tally.hand_over(&mut meter), "what was counted is gone");
+    }
+}
