@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::fields::{Label, Text, clipped};
+use super::shown::{Lane, Part, Shown};
 use super::usage_openai::Counted;
 use crate::base::usage::Usage;
 
@@ -50,8 +51,8 @@ pub struct Reading {
     pub clipped: u64,
     /// The content encoding is unknown, broken or a bomb: nothing after it was read.
     pub undecodable: bool,
-    /// A copy of the visible output: content, refusals, reasoning, tool arguments; at most 1 MiB.
-    pub output_text: String,
+    /// Visible output that was not taken out on the way: content, refusals, reasoning, tool arguments; at most 1 MiB.
+    pub output: Shown,
     /// Bytes of visible output, also of what is not kept.
     pub output_text_bytes: u64,
     /// Choices seen.
@@ -74,6 +75,8 @@ pub struct StreamError {
 pub(super) struct Facts {
     pub(super) reading: Reading,
     pub(super) collect_text: bool,
+    /// Where output goes.
+    pub(super) lane: Lane,
 }
 
 impl Facts {
@@ -127,12 +130,17 @@ impl Facts {
         self.reading.choices = self.reading.choices.max(seen);
     }
 
+    /// From here on, output is of this part of this choice or output item.
+    pub(super) fn lane(&mut self, choice: u64, part: Part, index: u64) {
+        self.lane = Lane::new(choice, part, index);
+    }
+
     pub(super) fn output(&mut self, text: &str) {
         let reading = &mut self.reading;
         reading.output_text_bytes += text.len() as u64;
-        if self.collect_text && reading.output_text.len() < MAX_OUTPUT_TEXT {
-            let room = MAX_OUTPUT_TEXT - reading.output_text.len();
-            reading.output_text.push_str(clipped(text, room));
+        let taken = reading.output.size();
+        if self.collect_text && taken < MAX_OUTPUT_TEXT {
+            reading.output.push(self.lane, clipped(text, MAX_OUTPUT_TEXT - taken));
         }
     }
 

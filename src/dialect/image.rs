@@ -28,72 +28,121 @@ pub(super) type Size = (u32, u32);
 enum Rule {
     /// A base, and a price per tile of 512 pixels.
     Tiles { base: u64, tile: u64 },
-    /// Patches of 32 pixels up to a budget, times thousandths.
-    Patches { budget: u64, thousandths: u64 },
-    /// Patches of 28 pixels up to a cap.
-    Anthropic { cap: u64 },
+    /// Patches of 32 pixels, times thousandths. A picture shrinks to a longest side and to a budget of patches.
+    /// At `original`, those that know it take a larger one.
+    Patches { side: u64, budget: u64, thousandths: u64, original: Option<(u64, u64)> },
+    /// Patches of 28 pixels, of a picture that shrinks to a longest side and to a cap.
+    Anthropic { side: u64, cap: u64 },
 }
 
-/// By prefix, first match wins: longer names stand before their families.
+const fn patches_of(budget: u64, thousandths: u64) -> Rule {
+    Rule::Patches { side: ANY_SIDE, budget, thousandths, original: None }
+}
+
+/// Patch models that take a longest side of 2048, and those that know `original`.
+const fn wide(thousandths: u64) -> Rule {
+    Rule::Patches { side: 2048, budget: 6144, thousandths, original: None }
+}
+
+const fn newest(original_side: u64) -> Rule {
+    let original = Some((original_side, ORIGINAL_PATCHES));
+    Rule::Patches { side: ANY_SIDE, budget: 2500, thousandths: 1200, original }
+}
+
+/// By prefix, first match wins: longer names stand before their families. WIRE 3.2; where it gives two figures, the
+/// larger stands here.
 const RULES: &[(&str, Rule)] = &[
     ("gpt-4o-mini", Rule::Tiles { base: 2833, tile: 5667 }),
-    ("gpt-4.1-mini", Rule::Patches { budget: 6144, thousandths: 1620 }),
-    ("gpt-4.1-nano", Rule::Patches { budget: 1536, thousandths: 2460 }),
+    ("gpt-4.1-mini", wide(1620)),
+    ("gpt-4.1-nano", patches_of(1536, 2460)),
     ("gpt-4", Rule::Tiles { base: 85, tile: 170 }),
     ("chatgpt-4o", Rule::Tiles { base: 85, tile: 170 }),
-    ("gpt-5-mini", Rule::Patches { budget: 1536, thousandths: 1620 }),
-    ("gpt-5-nano", Rule::Patches { budget: 1536, thousandths: 2460 }),
+    ("gpt-5-mini", patches_of(1536, 1620)),
+    ("gpt-5-nano", patches_of(1536, 2460)),
     ("gpt-5.1", Rule::Tiles { base: 70, tile: 140 }),
-    ("gpt-5.2", Rule::Patches { budget: 6144, thousandths: 1200 }),
-    ("gpt-5.", Rule::Patches { budget: 2500, thousandths: 1200 }),
+    ("gpt-5.2", wide(1200)),
+    ("gpt-5.4", newest(6_000)),
+    ("gpt-5.5", newest(6_000)),
+    ("gpt-5.", newest(ANY_SIDE)),
     ("gpt-5", Rule::Tiles { base: 70, tile: 140 }),
-    ("gpt-6", Rule::Patches { budget: 2500, thousandths: 1200 }),
-    ("o4-mini", Rule::Patches { budget: 1536, thousandths: 1720 }),
+    ("gpt-6", newest(ANY_SIDE)),
+    ("o4-mini", patches_of(1536, 1720)),
     ("o1", Rule::Tiles { base: 75, tile: 150 }),
     ("o3", Rule::Tiles { base: 75, tile: 150 }),
-    ("claude-", Rule::Anthropic { cap: 4784 }),
 ];
+
+/// Claude since 4.7, and before.
+const CLAUDE: Rule = Rule::Anthropic { side: 2576, cap: 4784 };
+const EARLY_CLAUDE: Rule = Rule::Anthropic { side: 1568, cap: 1568 };
 
 /// For models without a rule.
 const DEFAULT_RULE: Rule = Rule::Tiles { base: 85, tile: 170 };
 
 /// The largest picture after scaling for tiles: 768 by 2048 pixels.
 const MAX_TILES: u64 = 8;
+/// A picture at `low` is made to fit in 512 pixels.
+const LOW_SIDE: u64 = 512;
+const LOW_PATCHES: u64 = 256;
 /// Patches of the largest picture at `original`; the newest models name no limit there.
 const ORIGINAL_PATCHES: u64 = 10_000;
-/// Patches of a picture made to fit in 512 pixels.
-const LOW_PATCHES: u64 = 256;
+const ANY_SIDE: u64 = u64::MAX;
 
 /// The tokens of one image; without a size, of the largest one.
 pub(super) fn tokens(model: &str, detail: Detail, size: Option<Size>) -> u64 {
-    match (rule(model), detail) {
+    match (rule(model).unwrap_or(DEFAULT_RULE), detail) {
         (Rule::Tiles { base, .. }, Detail::Low) => base,
         (Rule::Tiles { base, tile }, _) => base + tile * size.map_or(MAX_TILES, tiles),
-        (Rule::Patches { budget, thousandths }, _) => {
-            let limit = match detail {
-                Detail::Low => LOW_PATCHES,
-                Detail::High => budget,
-                Detail::Original => ORIGINAL_PATCHES,
+        (Rule::Patches { side, budget, thousandths, original }, _) => {
+            let (side, budget) = match (detail, original) {
+                (Detail::Low, _) => (LOW_SIDE, LOW_PATCHES),
+                (Detail::Original, Some(larger)) => larger,
+                (Detail::High | Detail::Original, _) => (side, budget),
             };
-            (size.map_or(limit, |size| patches(size, 32).min(limit)) * thousandths).div_ceil(1000)
+            let all = size.map_or(budget, |size| patches(within_side(size, side), 32, budget));
+            (all * thousandths).div_ceil(1000)
         }
-        (Rule::Anthropic { cap }, _) => size.map_or(cap, |size| patches(size, 28).min(cap)),
+        (Rule::Anthropic { side, cap }, _) => {
+            size.map_or(cap, |size| patches(within_side(size, side), 28, cap))
+        }
     }
 }
 
 /// The most that one image can cost, whatever its size and detail. A model without a rule may be
 /// another name for any of them.
 pub(super) fn most_tokens(model: &str) -> u64 {
-    if RULES.iter().any(|(prefix, _)| bare(model).starts_with(prefix)) {
-        tokens(model, Detail::Original, None)
+    if has_rule(model) {
+        tokens(model, Detail::High, None).max(tokens(model, Detail::Original, None))
     } else {
         tokens("gpt-6", Detail::Original, None)
     }
 }
 
-fn rule(model: &str) -> Rule {
+/// Whether a rule is known for models of this name.
+pub(super) fn has_rule(model: &str) -> bool {
+    rule(model).is_some()
+}
+
+fn rule(model: &str) -> Option<Rule> {
     let model = bare(model);
-    RULES.iter().find(|(prefix, _)| model.starts_with(prefix)).map_or(DEFAULT_RULE, |(_, rule)| *rule)
+    if model.starts_with("claude-") {
+        return Some(if is_early_claude(model) { EARLY_CLAUDE } else { CLAUDE });
+    }
+    RULES.iter().find(|(prefix, _)| model.starts_with(prefix)).map(|(_, rule)| *rule)
+}
+
+/// Whether a name has a version below 4.7: `claude-3-5-sonnet-20241022`, `claude-opus-4-20250514`. Names without
+/// one are the newest.
+fn is_early_claude(model: &str) -> bool {
+    let mut version = model.split(['-', '.', '@']).skip_while(|part| number(part).is_none());
+    let (Some(major), minor) = (version.next().and_then(number), version.next().and_then(number)) else {
+        return false;
+    };
+    (major, minor.unwrap_or(0)) < (4, 7)
+}
+
+/// A part of a version; a date is none.
+fn number(part: &str) -> Option<u32> {
+    part.parse().ok().filter(|number| *number < 1_000)
 }
 
 fn bare(model: &str) -> &str {
@@ -109,8 +158,29 @@ fn tiles((width, height): Size) -> u64 {
     short.div_ceil(512) * long.div_ceil(512)
 }
 
-fn patches((width, height): Size, side: u32) -> u64 {
-    u64::from(width.div_ceil(side)) * u64::from(height.div_ceil(side))
+/// The picture after its longest side was brought down to `side`.
+fn within_side((width, height): Size, side: u64) -> (u64, u64) {
+    let (width, height) = (u64::from(width).max(1), u64::from(height).max(1));
+    let long = width.max(height);
+    let shrunk = |length: u64| (length * side).div_ceil(long);
+    if long > side { (shrunk(width), shrunk(height)) } else { (width, height) }
+}
+
+/// Patches that cover a picture. One that needs more than the budget shrinks until a whole number of them fits its
+/// width or its height: 1800 by 2400 pixels and 1536 patches come to 33 by 44.
+fn patches((width, height): (u64, u64), patch: u64, budget: u64) -> u64 {
+    let all = width.div_ceil(patch).saturating_mul(height.div_ceil(patch));
+    if all <= budget {
+        return all;
+    }
+    let (columns, rows) =
+        ((budget * width / height).isqrt().max(1), (budget * height / width).isqrt().max(1));
+    let shrunk = if columns * height <= rows * width {
+        columns * (height * columns).div_ceil(width)
+    } else {
+        rows * (width * rows).div_ceil(height)
+    };
+    shrunk.min(budget)
 }
 
 /// Header bytes looked at: the size stands there in all four formats, unless a JPEG carries a large

@@ -39,8 +39,25 @@ fn tokens_are_those_the_providers_publish() {
         ("gpt-5.1", Detail::High, Some((512, 512)), 210),
         ("o3", Detail::High, Some((512, 512)), 225),
         ("gpt-4.1-mini", Detail::High, Some((1024, 1024)), 1659),
+        ("gpt-4.1-mini", Detail::High, Some((4096, 4096)), 6636),
+        // the published example of shrinking: 33 by 44 patches
+        ("o4-mini", Detail::High, Some((1800, 2400)), 2498),
+        ("o4-mini", Detail::High, Some((2400, 1800)), 2498),
+        ("gpt-5-mini", Detail::Low, Some((1024, 512)), 208),
+        ("gpt-5.5", Detail::High, Some((2400, 1600)), 2880),
+        ("gpt-5.5", Detail::Original, Some((3200, 1600)), 6000),
+        ("gpt-5.5", Detail::Original, Some((12_000, 320)), 1128),
+        ("gpt-5.2", Detail::Original, Some((3200, 1600)), 2458),
+        ("gpt-6-astra", Detail::Original, Some((12_000, 320)), 4500),
         ("gpt-5.5", Detail::Low, None, 308),
         ("claude-sonnet-4-5", Detail::High, Some((1092, 1092)), 1521),
+        ("claude-sonnet-4-5", Detail::High, Some((4000, 4000)), 1521),
+        ("claude-opus-4-7", Detail::High, Some((1932, 1932)), 4761),
+        ("claude-3-5-sonnet-20241022", Detail::High, None, 1568),
+        ("claude-opus-4-20250514", Detail::High, None, 1568),
+        ("anthropic/claude-opus-4.7", Detail::High, None, 4784),
+        ("claude-sonnet-5", Detail::High, None, 4784),
+        ("claude-next", Detail::High, None, 4784),
     ] {
         assert_eq!(tokens(model, detail, size), count, "{model} {detail:?} {size:?}");
     }
@@ -48,8 +65,9 @@ fn tokens_are_those_the_providers_publish() {
 
 proptest! {
     #[test]
-    fn no_image_costs_more_than_the_most(width in 0_u32..20_000, height in any::<u32>(), model in 0..RULES.len()) {
-        let model = RULES[model].0;
+    fn no_image_costs_more_than_the_most(width in 0_u32..20_000, height in any::<u32>(), model in 0..RULES.len() + 2) {
+        let claude = ["claude-3-opus", "claude-opus-5"];
+        let model = RULES.get(model).map_or_else(|| claude[model - RULES.len()], |(name, _)| *name);
         for detail in [Detail::Low, Detail::High, Detail::Original] {
             prop_assert!(tokens(model, detail, Some((width, height))) <= most_tokens(model), "{}", model);
             prop_assert!(tokens(model, detail, None) <= most_tokens(model), "{}", model);

@@ -10,6 +10,7 @@ use super::facts::Facts;
 pub use super::facts::{MAX_OUTPUT_TEXT, Reading, StreamError};
 use super::kept::Kept;
 use super::path::Operation;
+use super::shown::Shown;
 use super::sse::{Event, Reader, TAIL};
 use super::usage_anthropic::Running;
 use super::{read_chat, read_media, read_messages, read_responses, usage_openai};
@@ -89,7 +90,7 @@ impl Meter {
             Some(_) => Intake::of(content_type.unwrap_or_default()),
             None => Intake::Opaque { bytes: 0 },
         };
-        let facts = Facts { reading: Reading::default(), collect_text: true };
+        let facts = Facts { collect_text: true, ..Facts::default() };
         let wire = wire.unwrap_or(Wire::Media);
         Self {
             decoder: Decoder::new(content_encoding),
@@ -168,11 +169,21 @@ impl Meter {
         self.scribe.facts.reading.output_text_bytes
     }
 
-    /// The visible output after so many bytes of it, as far as it was kept.
+    /// Bytes of memory that output takes which was not taken out.
     #[must_use]
-    pub fn output_since(&self, bytes: u64) -> &str {
-        let from = usize::try_from(bytes).unwrap_or(usize::MAX);
-        self.scribe.facts.reading.output_text.get(from..).unwrap_or_default()
+    pub const fn output_kept(&self) -> usize {
+        self.scribe.facts.reading.output.size()
+    }
+
+    /// Takes out the visible output since the last time, as far as it was kept.
+    pub fn take_output(&mut self) -> Shown {
+        std::mem::take(&mut self.scribe.facts.reading.output)
+    }
+
+    /// The model that the answer names, once it has.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        self.scribe.facts.reading.model.as_deref()
     }
 
     /// Ends the answer, wherever it is, and says what was read.

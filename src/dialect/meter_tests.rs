@@ -3,6 +3,7 @@ use proptest::prelude::{prop_assert_eq, proptest};
 use super::super::corpus::{AZURE, CHAT, CORPUS, MESSAGES, RESPONSES, VLLM};
 use super::super::decode::tests::flushed;
 use super::super::path::Operation;
+use super::super::shown::Lane;
 use super::super::slices::{cuts, sliced};
 use super::{MAX_BODY, MAX_OUTPUT_TEXT, Meter, Reading, StreamError};
 use crate::base::usage::Usage;
@@ -40,8 +41,8 @@ fn wire_14_a_chat_stream_is_read_whole() {
     assert_eq!((read.model.as_deref(), read.response_id.as_deref()), (Some("gpt-x"), Some("c1")));
     assert_eq!(read.service_tier.as_deref(), Some("priority"), "the tier that was really used");
     assert_eq!(read.finish_reasons, ["stop", "tool_calls"]);
-    assert_eq!(read.output_text, "H\u{e9} \"usage\":nullwhyf{\"a\":1}no");
-    assert_eq!(read.output_text_bytes, read.output_text.len() as u64);
+    assert_eq!(read.output.as_str(), "H\u{e9} \"usage\":nullwhyf{\"a\":1}no");
+    assert_eq!(read.output_text_bytes, read.output.len() as u64);
     assert_eq!((read.choices, read.events, read.malformed), (3, 8, 0));
     assert!(read.ended && !read.usage_invalid && !read.usage_is_opening);
 }
@@ -50,7 +51,7 @@ fn wire_14_a_chat_stream_is_read_whole() {
 fn wire_12_the_model_comes_from_the_first_chunk_that_names_one() {
     let read = chat(AZURE);
     assert_eq!((read.model.as_deref(), read.response_id.as_deref()), (Some("gpt-z"), Some("z")));
-    assert_eq!((read.usage, read.output_text.as_str(), read.ended), (None, "A", true));
+    assert_eq!((read.usage, read.output.as_str(), read.ended), (None, "A", true));
 }
 
 #[test]
@@ -185,10 +186,7 @@ fn wire_23_anthropic_input_includes_its_cache_and_the_last_output_counts() {
     assert_eq!(read.usage, Some(expected));
     assert_eq!((read.model.as_deref(), read.response_id.as_deref()), (Some("claude-x"), Some("msg_1")));
     assert_eq!((read.service_tier.as_deref(), read.speed.as_deref()), (Some("standard"), Some("fast")));
-    assert_eq!(
-        (read.output_text.as_str(), read.finish_reasons),
-        ("hmHif{\"a\":1}", vec!["tool_use".to_owned()])
-    );
+    assert_eq!((read.output.as_str(), read.finish_reasons), ("hmHif{\"a\":1}", vec!["tool_use".to_owned()]));
     assert!(read.ended && !read.usage_is_opening);
 }
 
@@ -215,7 +213,7 @@ fn wire_24_compactions_and_other_models_are_billed_apart() {
         {"type":"message","input_tokens":10,"output_tokens":5},
         {"type":"advisor_message","model":"claude-y","input_tokens":3,"cache_read_input_tokens":4,"output_tokens":2}]}}"#;
     let read = body(Operation::Messages, json);
-    assert_eq!((read.usage, read.ended, read.output_text.as_str()), (Some(tokens(10, 5)), true, "Hi"));
+    assert_eq!((read.usage, read.ended, read.output.as_str()), (Some(tokens(10, 5)), true, "Hi"));
     let advisor = Usage { cached_input_tokens: 4, ..tokens(7, 2) };
     assert_eq!(read.extra, [(String::new(), tokens(100, 20)), ("claude-y".to_owned(), advisor)]);
 }
@@ -228,7 +226,7 @@ fn wire_17_a_response_stream_prices_its_tools_apart() {
         read.extra,
         [("gpt-image-x".to_owned(), Usage { output_image_tokens: 100, ..tokens(4, 100) })]
     );
-    assert_eq!((read.output_text.as_str(), read.service_tier.as_deref()), ("Hello", Some("priority")));
+    assert_eq!((read.output.as_str(), read.service_tier.as_deref()), ("Hello", Some("priority")));
     assert!(read.ended);
     for end in ["incomplete", "failed"] {
         let other = RESPONSES.replace("completed", end);
@@ -243,9 +241,9 @@ fn whole_answers_are_read_too() {
         Operation::ChatCompletions,
         r#"{"id":"c","model":"m","choices":[{"index":0,"message":{"content":"Hi","refusal":null},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":1}}"#,
     );
-    assert_eq!((read.usage, read.ended, read.output_text.as_str()), (Some(tokens(3, 1)), true, "Hi"));
+    assert_eq!((read.usage, read.ended, read.output.as_str()), (Some(tokens(3, 1)), true, "Hi"));
     let read = body(Operation::Completions, r#"{"model":"m","choices":[{"text":"Hi","index":1}]}"#);
-    assert_eq!((read.usage, read.choices, read.output_text.as_str()), (None, 2, "Hi"));
+    assert_eq!((read.usage, read.choices, read.output.as_str()), (None, 2, "Hi"));
     let read = body(
         Operation::Embeddings,
         r#"{"data":[{"embedding":[0.1]}],"model":"e","usage":{"prompt_tokens":8,"total_tokens":8}}"#,
@@ -275,7 +273,7 @@ fn images_and_audio_are_counted_in_their_own_units() {
     assert_eq!((read.usage, read.ended, read.output_text_bytes), (Some(tokens(5, 9)), true, 0));
     let transcript = "data: {\"type\":\"transcript.text.delta\",\"delta\":\"Hi\"}\n\ndata: {\"type\":\"transcript.text.done\",\"text\":\"Hi\",\"usage\":{\"input_tokens\":5,\"output_tokens\":9}}\n\n";
     let read = stream(Operation::Transcriptions, transcript);
-    assert_eq!((read.usage, read.output_text.as_str()), (Some(tokens(5, 9)), "Hi"));
+    assert_eq!((read.usage, read.output.as_str()), (Some(tokens(5, 9)), "Hi"));
     let verbose = body(Operation::Translations, r#"{"duration":8.47,"text":"Hi"}"#);
     assert_eq!(verbose.usage, Some(Usage { seconds: 9, ..Usage::default() }));
     let srt = read_text("1\n00:00:00,000 --> 00:00:01,000\nHi\n");
@@ -317,7 +315,7 @@ fn text_is_counted_but_not_kept_when_nobody_wants_it() {
     let mut meter = Meter::new(Operation::ChatCompletions, 200, Some(SSE), None).collect_text(false);
     meter.observe(CHAT.as_bytes());
     let read = meter.finish();
-    assert_eq!((read.output_text.as_str(), read.output_text_bytes), ("", 29));
+    assert_eq!((read.output.as_str(), read.output_text_bytes), ("", 29));
 }
 
 #[test]
@@ -325,7 +323,7 @@ fn kept_text_is_bounded() {
     let chunk =
         format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{}\"}}}}]}}\n\n", "\u{e9}".repeat(50_001));
     let read = chat(&chunk.repeat(30));
-    assert!(read.output_text.len() <= MAX_OUTPUT_TEXT && read.output_text.len() > MAX_OUTPUT_TEXT - 2);
+    assert!(read.output.len() <= MAX_OUTPUT_TEXT && read.output.len() > MAX_OUTPUT_TEXT - 64);
     assert_eq!(read.output_text_bytes, 30 * 100_002);
 }
 
@@ -394,4 +392,78 @@ proptest! {
         let kept = read(operation, "application/json", [&mixed[..]]);
         prop_assert_eq!((streamed.undecodable, kept.events), (false, 0));
     }
+}
+
+/// The texts of a reading, each whole, in the order in which they began.
+fn texts(read: &Reading) -> Vec<String> {
+    let mut all: Vec<(Lane, String)> = Vec::new();
+    for (lane, text) in read.output.runs() {
+        match all.iter_mut().find(|(known, _)| *known == lane) {
+            Some((_, whole)) => whole.push_str(text),
+            None => all.push((lane, text.to_owned())),
+        }
+    }
+    all.into_iter().map(|(_, text)| text).collect()
+}
+
+#[test]
+fn wire_14_the_texts_of_an_answer_are_told_apart_however_they_interleave() {
+    let chunks = [
+        r#"{"index":0,"delta":{"reasoning":"Hm","reasoning_content":"Hm"}}"#,
+        r#"{"index":1,"delta":{"content":"Bon"}},{"index":0,"delta":{"reasoning_content":"m."}}"#,
+        r#"{"index":0,"delta":{"content":"Hel"}},{"index":1,"delta":{"content":"jour"}}"#,
+        r#"{"index":0,"delta":{"content":"lo"}},{"index":1,"delta":{"refusal":"No"}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":0,"function":{"name":"f","arguments":""}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":1,"function":{"name":"g","arguments":"{"}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{}"}}]}}"#,
+        r#"{"index":2,"delta":{"tool_calls":[{"index":1,"function":{"arguments":"}"}}]}}"#,
+        r#"{"index":3,"delta":{"function_call":{"name":"h","arguments":"[]"},"audio":{"transcript":"La"}}}"#,
+        r#"{"index":4,"text":"old"}"#,
+    ];
+    let events: String = chunks.iter().map(|chunk| format!("data: {{\"choices\":[{chunk}]}}\n\n")).collect();
+    let read = chat(&events);
+    assert_eq!(texts(&read), ["Hmm.", "Bonjour", "Hello", "No", "f{}", "g{}", "h[]", "La", "old"]);
+    assert_eq!((read.choices, read.output.len() as u64), (5, read.output_text_bytes));
+}
+
+#[test]
+fn wire_14_messages_and_responses_have_their_texts_by_block_and_item() {
+    let messages = [
+        r#"{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"Let"}}"#,
+        r#"{"type":"content_block_delta","index":0,"delta":{"type":"signature_delta","signature":"xyz"}}"#,
+        r#"{"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"me"}}"#,
+        r#"{"type":"content_block_start","index":2,"content_block":{"type":"tool_use","name":"f","input":{}}}"#,
+        r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{}"}}"#,
+    ];
+    let as_events =
+        |events: &[&str]| -> String { events.iter().map(|event| format!("data: {event}\n\n")).collect() };
+    assert_eq!(texts(&stream(Operation::Messages, &as_events(&messages))), ["Let", "me", "f{}"]);
+    let responses = [
+        r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":0,"delta":"Su"}"#,
+        r#"{"type":"response.reasoning_summary_text.delta","output_index":0,"summary_index":1,"delta":"Two"}"#,
+        r#"{"type":"response.reasoning_text.delta","output_index":1,"content_index":0,"delta":"Why"}"#,
+        r#"{"type":"response.output_text.delta","output_index":2,"content_index":0,"delta":"Hi","obfuscation":"zz"}"#,
+        r#"{"type":"response.refusal.delta","output_index":2,"content_index":1,"delta":"No"}"#,
+        r#"{"type":"response.output_item.added","output_index":3,"item":{"type":"function_call","name":"f","arguments":""}}"#,
+        r#"{"type":"response.function_call_arguments.delta","output_index":3,"delta":"{}"}"#,
+        r#"{"type":"response.function_call_arguments.done","output_index":3,"arguments":"{}"}"#,
+        r#"{"type":"response.audio.delta","output_index":2,"delta":"QUJD"}"#,
+    ];
+    let read = stream(Operation::Responses, &as_events(&responses));
+    assert_eq!(texts(&read), ["Su", "Two", "Why", "Hi", "No", "f{}"]);
+}
+
+#[test]
+fn output_that_was_taken_out_is_not_kept_and_still_counts() {
+    let mut meter = Meter::new(Operation::ChatCompletions, 200, Some(SSE), None);
+    let chunk = |text: &str| {
+        format!("data: {{\"model\":\"m\",\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
+    meter.observe(chunk("four").as_bytes());
+    assert_eq!((meter.take_output().as_str(), meter.output_kept(), meter.model()), ("four", 0, Some("m")));
+    meter.observe(chunk("more").as_bytes());
+    assert_eq!(meter.output_so_far(), 8);
+    let read = meter.finish();
+    assert_eq!((read.output.as_str(), read.output_text_bytes), ("more", 8));
 }

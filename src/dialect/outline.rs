@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 pub use super::ceiling::{InputCeiling, input_ceiling};
+use super::grounds::{Ground, Grounds};
 use super::image::{self, Detail};
 use super::path::{Endpoint, Operation};
 
@@ -17,8 +18,8 @@ pub struct PromptOutline {
     pub characters: u64,
     /// Bytes that were not looked into; a rough share of tokens stands for them.
     pub skipped_bytes: usize,
-    /// Whether the rules for everything in it are known to be exact.
-    pub is_exact: bool,
+    /// What the count of it will rest on, its texts aside.
+    pub grounds: Grounds,
 }
 
 /// Bodies beyond this are not taken apart: more text than any model reads.
@@ -54,7 +55,7 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
     let Some(request) = parsed else { return skipped(endpoint, body) };
     let mut outliner = Outliner {
         model: request["model"].as_str().unwrap_or_default().to_owned(),
-        prompt: PromptOutline { is_exact: true, ..PromptOutline::default() },
+        prompt: PromptOutline::default(),
     };
     match endpoint.operation {
         Operation::ChatCompletions => outliner.chat(&request),
@@ -85,7 +86,7 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
 fn skipped(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
     let bytes = input_ceiling(endpoint, "", body).tokens;
     let skipped_bytes = usize::try_from(bytes).map_or(body.len(), |bytes| bytes.min(body.len()));
-    PromptOutline { skipped_bytes, ..PromptOutline::default() }
+    PromptOutline { skipped_bytes, grounds: Ground::Bytes.into(), ..PromptOutline::default() }
 }
 
 /// Every value of a body but the first follows one of these marks.
@@ -103,6 +104,7 @@ impl Outliner {
         for message in list(&request["messages"]) {
             self.message(message);
         }
+        self.rests_on(Ground::Chat);
         self.fixed(PRIMING);
         let tools = list(&request["tools"]).iter().map(|tool| &tool["function"]);
         self.functions(tools.chain(list(&request["functions"])), "parameters");
@@ -111,7 +113,6 @@ impl Outliner {
 
     fn response(&mut self, request: &Value) {
         // no rule is published for the Responses API; the chat rule is near
-        self.prompt.is_exact = false;
         if request["instructions"].is_string() {
             self.fixed(PER_MESSAGE);
             self.text(&request["instructions"]);
@@ -123,18 +124,18 @@ impl Outliner {
             }
             input => list(input).iter().for_each(|item| self.message(item)),
         }
+        self.rests_on(Ground::Chat);
         self.fixed(PRIMING);
         self.functions(list(&request["tools"]).iter(), "parameters");
         self.schema_text(&request["text"]["format"]["schema"]);
     }
 
     fn anthropic(&mut self, request: &Value) {
-        // the vocabulary is not public
-        self.prompt.is_exact = false;
         self.content(&request["system"]);
         for message in list(&request["messages"]) {
             self.message(message);
         }
+        self.rests_on(Ground::Chat);
         self.fixed(PRIMING);
         self.functions(list(&request["tools"]).iter(), "input_schema");
     }
@@ -160,7 +161,7 @@ impl Outliner {
         self.text(&message["arguments"]);
         let calls = list(&message["tool_calls"]).iter().map(|call| &call["function"]);
         for call in calls.chain(message.get("function_call")) {
-            self.prompt.is_exact = false;
+            self.rests_on(Ground::Tools);
             self.text(&call["name"]);
             self.text(&call["arguments"]);
         }
@@ -186,20 +187,22 @@ impl Outliner {
             "image" => self.image(part["source"]["data"].as_str(), &Value::Null),
             "tool_result" => self.content(&part["content"]),
             "tool_use" => {
+                self.rests_on(Ground::Tools);
                 self.text(&part["name"]);
                 self.json(&part["input"]);
             }
             "thinking" => self.text(&part["thinking"]),
             // audio, files and what is new: nothing here can count them
-            _ => self.prompt.is_exact = false,
+            _ => self.rests_on(Ground::Unseen),
         }
     }
 
     fn image(&mut self, data: Option<&str>, detail: &Value) {
         let detail = Detail::of(detail.as_str());
         let size = data.and_then(image::size_of_base64);
-        // the published rules are approximations, and a remote image cannot be measured
-        self.prompt.is_exact = false;
+        // a remote image is never fetched; nor is the rule of a model known whose name has none
+        let is_measured = size.is_some() && image::has_rule(&self.model);
+        self.rests_on(if is_measured { Ground::Image } else { Ground::Ceiling });
         self.fixed(image::tokens(&self.model, detail, size));
     }
 
@@ -215,7 +218,7 @@ impl Outliner {
             self.properties(&function[schema], MAX_SCHEMA_DEPTH);
         }
         if any {
-            self.prompt.is_exact = false;
+            self.rests_on(Ground::Tools);
             self.fixed(FUNCTIONS_END);
         }
     }
@@ -261,7 +264,7 @@ impl Outliner {
     }
 
     fn json(&mut self, value: &Value) {
-        self.prompt.is_exact = false;
+        self.rests_on(Ground::Tools);
         self.owned(value.to_string());
     }
 
@@ -275,6 +278,10 @@ impl Outliner {
         if !text.is_empty() {
             self.prompt.texts.push(text);
         }
+    }
+
+    fn rests_on(&mut self, ground: Ground) {
+        self.prompt.grounds.add(ground);
     }
 
     fn fixed(&mut self, tokens: u64) {

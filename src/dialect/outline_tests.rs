@@ -21,7 +21,7 @@ fn a_chat_has_overhead_roles_names_and_texts() {
     );
     assert_eq!(prompt.texts, ["system", "Be brief.", "rules", "user", "Hi"]);
     assert_eq!(prompt.fixed_tokens, 2 * PER_MESSAGE + PER_NAME + PRIMING);
-    assert!(prompt.is_exact);
+    assert_eq!(prompt.grounds.words(), "chat");
 }
 
 #[test]
@@ -35,7 +35,7 @@ fn tool_calls_and_their_results_count_as_text() {
         ]}),
     );
     assert_eq!(prompt.texts, ["assistant", "f", "{\"a\":1}", "tool", "42"]);
-    assert!(!prompt.is_exact);
+    assert_eq!(prompt.grounds.words(), "tools+chat");
 }
 
 #[test]
@@ -79,8 +79,12 @@ fn inputs_are_texts_or_token_ids() {
         for (tail, member) in [("embeddings", "input"), ("completions", "prompt"), ("moderations", "input")] {
             let prompt = outline_of(tail, &json!({"model": "m", member: input}));
             assert_eq!(
-                (prompt.texts.as_slice(), prompt.fixed_tokens, prompt.is_exact),
-                (texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>().as_slice(), fixed, true)
+                (prompt.texts.as_slice(), prompt.fixed_tokens, prompt.grounds),
+                (
+                    texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>().as_slice(),
+                    fixed,
+                    Grounds::default()
+                )
             );
         }
     }
@@ -102,7 +106,7 @@ fn a_response_is_read_as_text_or_as_items() {
     );
     assert_eq!(items.texts, ["user", "Hi", "f", "{}", "done", "f:"]);
     assert!(items.fixed_tokens >= 3 * PER_MESSAGE + PRIMING + 70);
-    assert!(!items.is_exact);
+    assert_eq!(items.grounds.words(), "ceiling+tools+chat");
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn what_cannot_be_taken_apart_is_skipped() {
     let crowded = [b"{\"messages\":[", "1,".repeat(MAX_VALUES).as_bytes(), b"1]}"].concat();
     for body in [&b"not json"[..], &huge, &crowded] {
         let prompt = outline(&chat, body);
-        assert_eq!((prompt.skipped_bytes, prompt.is_exact), (body.len(), false));
+        assert_eq!((prompt.skipped_bytes, prompt.grounds), (body.len(), Ground::Bytes.into()));
         assert_eq!((prompt.texts, prompt.fixed_tokens), (Vec::new(), 0));
     }
     let picture = format!("data:image/png;base64,{}", "A".repeat(MAX_BODY));

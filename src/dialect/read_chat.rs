@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::escape::has_escaped_letter;
 use super::facts::Facts;
 use super::fields::{Count, Loose, Text};
+use super::shown::Part;
 use super::usage_openai;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
@@ -133,6 +134,8 @@ struct Delta<'a> {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct ToolCall<'a> {
+    /// Only in streams.
+    index: Count,
     #[serde(borrow)]
     function: Option<Function<'a>>,
     #[serde(borrow)]
@@ -160,31 +163,39 @@ struct Audio<'a> {
 
 impl Choice<'_> {
     fn note(&self, facts: &mut Facts) {
-        facts.choice(self.index.part());
+        let choice = self.index.part();
+        facts.choice(choice);
         facts.finish_reason(&self.finish_reason);
+        facts.lane(choice, Part::Words, 0);
         facts.output(&self.text.0);
         for delta in self.delta.iter().chain(&self.message) {
-            delta.note(facts);
+            delta.note(choice, facts);
         }
     }
 }
 
 impl Delta<'_> {
-    fn note(&self, facts: &mut Facts) {
+    fn note(&self, choice: u64, facts: &mut Facts) {
         // Some vLLM versions send the same reasoning under both names.
         let reasoning = self.reasoning_content.some().unwrap_or(&self.reasoning.0);
+        facts.lane(choice, Part::Reasoning, 0);
         facts.output(reasoning);
+        facts.lane(choice, Part::Words, 0);
         facts.output(&self.content.0);
+        facts.lane(choice, Part::Refusal, 0);
         facts.output(&self.refusal.0);
-        for call in self.tool_calls.iter().flatten() {
+        for (place, call) in self.tool_calls.iter().flatten().enumerate() {
+            facts.lane(choice, Part::Call, call.index.get().unwrap_or(place as u64));
             for function in call.function.iter().chain(&call.custom) {
                 function.note(facts);
             }
         }
         if let Some(function) = &self.function_call {
+            facts.lane(choice, Part::Call, 0);
             function.note(facts);
         }
         if let Some(audio) = &self.audio {
+            facts.lane(choice, Part::Words, 1);
             facts.output(&audio.transcript.0);
         }
     }

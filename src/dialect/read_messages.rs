@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::facts::Facts;
-use super::fields::{Loose, Text};
+use super::fields::{Count, Loose, Text};
+use super::shown::Part;
 use super::usage_anthropic::Running;
 
 /// Reads one event of a stream; `false` if it is not JSON of this shape.
@@ -16,6 +17,7 @@ pub(super) fn event(json: &str, running: &mut Running, facts: &mut Facts) -> boo
             running.take(usage, true, facts);
         }
     }
+    facts.lane(event.index.part(), Part::Words, 0);
     if let Some(block) = &event.content_block.0 {
         block.note(facts);
     }
@@ -37,7 +39,8 @@ pub(super) fn event(json: &str, running: &mut Running, facts: &mut Facts) -> boo
 pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(message) = serde_json::from_str::<Message<'_>>(json) else { return false };
     message.note_head(facts);
-    for block in message.content.all() {
+    for (place, block) in message.content.all().iter().enumerate() {
+        facts.lane(place as u64, Part::Words, 0);
         block.note(facts);
     }
     if let Some(usage) = message.usage {
@@ -54,6 +57,8 @@ pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
 struct Event<'a> {
     #[serde(rename = "type", borrow)]
     kind: Text<'a>,
+    /// Of a content block.
+    index: Count,
     /// `message_start`.
     #[serde(borrow)]
     message: Option<Message<'a>>,

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::facts::{ErrorBody, Facts};
 use super::fields::{Count, Label, Loose, Text};
+use super::shown::Part;
 use super::usage_openai;
 use crate::base::usage::Usage;
 
@@ -27,9 +28,18 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     let kind = &*event.kind.0;
     if kind.ends_with(".delta") {
         if !AUDIO.contains(&kind) {
+            let index = event.content_index.or(event.summary_index).part();
+            facts.lane(event.output_index.part(), part(kind), index);
             facts.output(&event.delta.0);
         }
         return true;
+    }
+    if kind == "response.output_item.added"
+        && let Some(item) = &event.item.0
+    {
+        // its arguments, or its text, follow in parts
+        facts.lane(event.output_index.part(), Part::Call, 0);
+        facts.output(&item.name.0);
     }
     if let Some(response) = &event.response {
         let ended = is_end(kind);
@@ -46,12 +56,27 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     true
 }
 
+/// What a delta of this kind is a part of.
+fn part(kind: &str) -> Part {
+    if kind.contains("reasoning") {
+        Part::Reasoning
+    } else if kind.contains("refusal") {
+        Part::Refusal
+    } else if kind.contains("_call") {
+        Part::Call
+    } else {
+        Part::Words
+    }
+}
+
 /// Reads a whole response; `false` if it is not JSON of this shape.
 pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(response) = serde_json::from_str::<Response<'_>>(json) else { return false };
     response.note_head(facts, true);
-    for item in response.output.all().iter().filter_map(|item| item.0.as_ref()) {
-        item.note(facts);
+    for (place, item) in response.output.all().iter().enumerate() {
+        if let Some(item) = &item.0 {
+            item.note(place as u64, facts);
+        }
     }
     true
 }
@@ -72,6 +97,11 @@ struct Event<'a> {
     kind: Text<'a>,
     #[serde(borrow)]
     delta: Text<'a>,
+    output_index: Count,
+    content_index: Count,
+    summary_index: Count,
+    #[serde(borrow)]
+    item: Loose<Item<'a>>,
     #[serde(borrow)]
     response: Option<Response<'a>>,
     #[serde(borrow)]
@@ -151,9 +181,9 @@ struct Item<'a> {
     #[serde(borrow)]
     input: Text<'a>,
     #[serde(borrow)]
-    content: Loose<Vec<Part<'a>>>,
+    content: Loose<Vec<Piece<'a>>>,
     #[serde(borrow)]
-    summary: Loose<Vec<Part<'a>>>,
+    summary: Loose<Vec<Piece<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,7 +195,7 @@ struct Action<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Part<'a> {
+struct Piece<'a> {
     #[serde(borrow)]
     text: Text<'a>,
     #[serde(borrow)]
@@ -236,12 +266,17 @@ impl Item<'_> {
         &*self.kind.0 == "web_search_call" && action.is_none_or(|action| action == "search")
     }
 
-    fn note(&self, facts: &mut Facts) {
+    fn note(&self, place: u64, facts: &mut Facts) {
+        facts.lane(place, Part::Call, 0);
         facts.output(&self.name.0);
         facts.output(&self.arguments.0);
         facts.output(&self.input.0);
-        for part in self.content.all().iter().chain(self.summary.all()) {
+        let is_reasoning = &*self.kind.0 == "reasoning";
+        let kind = if is_reasoning { Part::Reasoning } else { Part::Words };
+        for (index, part) in self.content.all().iter().chain(self.summary.all()).enumerate() {
+            facts.lane(place, kind, index as u64);
             facts.output(&part.text.0);
+            facts.lane(place, Part::Refusal, index as u64);
             facts.output(&part.refusal.0);
         }
     }

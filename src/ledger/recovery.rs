@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
+use crate::dialect::grounds::Ground;
 use crate::store::ledger::{Checkpoint, Position};
 use crate::store::record::{Intent, Outcome, Record};
 
@@ -78,7 +79,7 @@ fn open_intents(
 fn interrupted(intent: Intent) -> Record {
     // without a price there was nothing to reserve, and the cost is unknown rather than 0
     let priced = !intent.catalogue.is_empty() || intent.reserved > NanoUsd::ZERO;
-    Record {
+    let mut record = Record {
         outcome: Outcome::Interrupted,
         error: "interrupted".into(),
         cost: priced.then_some(intent.reserved),
@@ -86,7 +87,9 @@ fn interrupted(intent: Intent) -> Record {
         usage: Usage { input_tokens: intent.reserved_tokens, ..Usage::default() },
         usage_source: UsageSource::Estimated,
         ..intent
-    }
+    };
+    record.note_grounds(Ground::Ceiling.into());
+    record
 }
 
 /// Records per `write`: about 64 KiB.

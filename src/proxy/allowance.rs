@@ -86,11 +86,16 @@ impl Allowance {
         self.most(bytes).saturating_add(SLICE)
     }
 
-    /// Takes over a count of what was shown since the last one. A caller's cap that this passes is none.
+    /// Tokens of output that were counted.
+    pub(super) const fn counted(&self) -> u64 {
+        self.counted
+    }
+
+    /// Takes over a count of all that was shown. A caller's cap that this passes is none.
     pub(super) fn note_counted(&mut self, tokens: u64, is_exact: bool, bytes: u64) {
-        self.counted = self.counted.saturating_add(tokens);
+        self.counted = tokens;
         self.counted_bytes = bytes;
-        // another vocabulary than the model's own may be a quarter off
+        // the model's own vocabulary may have a quarter fewer tokens for the text than ours: the largest have
         let slack = if is_exact { 0 } else { self.held / 4 };
         if self.is_capped && self.counted > self.held.saturating_add(slack) {
             self.is_capped = false;

@@ -18,12 +18,14 @@ use super::follow::Follow;
 use super::headers::Head;
 use super::policy::{Account, Door, Policy};
 use super::settle::{self, End};
+use super::tally::Tally;
 use super::upload::Upload;
 use crate::base::clock::{Tick, Timestamp};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
 use crate::budget::{self, Reservation, UnpricedRule, Watched};
+use crate::dialect::grounds::Ground;
 use crate::dialect::outline::{PromptOutline, outline};
 use crate::dialect::path::{Endpoint, Metering};
 use crate::dialect::request::RequestFacts;
@@ -75,6 +77,8 @@ pub(super) struct Books {
     pub(super) reservation: Option<Reservation>,
     /// A stream that is paid for as it passes.
     pub(super) follow: Option<Box<Follow>>,
+    /// The count of the output that was shown.
+    pub(super) tally: Tally,
     /// The most tokens that an estimate may come to: what is held.
     pub(super) most_input: u64,
     pub(super) most_output: u64,
@@ -152,6 +156,7 @@ impl Exchange {
             upstream_admission: None,
             reservation: None,
             follow: None,
+            tally: Tally::default(),
             most_input: 0,
             most_output: 0,
             unpriced: UnpricedRule::default(),
@@ -280,7 +285,7 @@ impl Books {
             Some(upload) => {
                 let bytes = upload.input().min(upload.bytes());
                 let skipped_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-                PromptOutline { skipped_bytes, ..PromptOutline::default() }
+                PromptOutline { skipped_bytes, grounds: Ground::Bytes.into(), ..PromptOutline::default() }
             }
         }
     }

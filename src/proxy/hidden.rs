@@ -1,8 +1,23 @@
 //! Models whose output is more than they show. What nobody sees cannot be followed while it streams, so a
 //! request to such a model reserves its whole cap.
 
+use crate::dialect::request::RequestFacts;
+use crate::upstream::endpoint::Upstream;
+
+/// Whether output may be made that no stream shows: the request asks for it, the model is known for it, or one of
+/// its names tells. An entry's name tells of a deployment what its own does not. The upstream's memory grows, so
+/// this is asked when a request is held and again when it is counted.
+pub(super) fn hides<'n>(
+    facts: &RequestFacts,
+    upstream: Option<&Upstream>,
+    mut names: impl Iterator<Item = &'n str>,
+) -> bool {
+    facts.asks_hidden
+        || names.any(|name| reasons_by_name(name) || upstream.is_some_and(|upstream| upstream.reasons(name)))
+}
+
 /// Whether a model of this name reasons out of sight, as far as names tell.
-pub(super) fn reasons_by_name(model: &str) -> bool {
+fn reasons_by_name(model: &str) -> bool {
     let name = model.to_ascii_lowercase();
     // a provider or a deployment may stand in front
     let name = name.rsplit('/').next().unwrap_or(&name);

@@ -8,7 +8,7 @@ use super::budgets::{clamps, fits, may_fit_later, reserve, shrink};
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::follow::Follow;
-use super::hidden::reasons_by_name;
+use super::hidden::hides;
 use super::lines::Tried;
 use super::need::Needs;
 use super::request::ReadRequest;
@@ -157,18 +157,14 @@ const fn shows_output(operation: Operation) -> bool {
     }
 }
 
-/// Whether the model, or one that it uses, may make output that no stream shows. An entry's name tells of a
-/// deployment what its own name does not.
+/// Whether a model that may be asked, or one that it uses, may make output that no stream shows.
 fn hides_output(x: &Exchange, request: &ReadRequest, needs: &Needs) -> bool {
-    let hides = |target: &Target| {
+    let of_target = |target: &Target| {
         let model = target.model.as_deref().unwrap_or(&x.record.model);
-        reasons_by_name(model) || x.policy.upstreams[target.upstream].reasons(model)
+        let upstream = &x.policy.upstreams[target.upstream];
+        hides(&request.facts, Some(upstream), [model].into_iter().chain(needs.price_names()))
     };
-    let facts = &request.facts;
-    facts.asks_hidden
-        || facts.image_tool.is_some()
-        || request.targets.iter().any(hides)
-        || needs.price_names().any(reasons_by_name)
+    request.facts.image_tool.is_some() || request.targets.iter().any(of_target)
 }
 
 /// Waits for what others hold and may give back.

@@ -41,6 +41,7 @@ mod settle;
 mod socket;
 mod spool;
 mod stall;
+mod tally;
 mod upload;
 
 use std::sync::Arc;

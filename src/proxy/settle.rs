@@ -17,6 +17,7 @@ use crate::base::failpoint::Failpoint;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::{Need, Watched};
+use crate::dialect::grounds::Ground;
 use crate::dialect::meter::Reading;
 use crate::dialect::path::Operation;
 use crate::signals::AnswerFaults;
@@ -224,6 +225,10 @@ pub(super) fn close_books(
         books.record.usage = usage;
     }
     books.record.cost = price_usage(&mut books, reading);
+    if books.record.usage_source == UsageSource::Estimated && books.record.estimate.is_empty() {
+        // nothing was counted: the reservation is charged, for its tokens or for what nobody has priced
+        books.record.note_grounds(Ground::Ceiling.into());
+    }
     note_attempts(&mut books);
     note_reasoning(&books, reading);
     settle_holds(&mut books);

@@ -42,6 +42,8 @@ fn json(done: &Finished<'_>) {
         cached_input_tokens = counted.then_some(record.usage.cached_input_tokens),
         output_tokens = counted.then_some(record.usage.output_tokens),
         usage_source = record.usage_source.as_str(),
+        estimate = some(&record.estimate),
+        estimate_error_percent = some(&record.estimate).map(|_| record.estimate_error_percent),
         cost_nano_usd = record.cost.map(|cost| cost.as_nanos()),
         saved_nano_usd = record.saved.as_nanos(),
         duration_us = record.duration_us,
@@ -111,7 +113,11 @@ fn rarer(done: &Finished<'_>) -> Vec<String> {
         parts.push(format!("left {:>10}", usd(left)));
     }
     if matches!(done.record.usage_source, UsageSource::Partial | UsageSource::Estimated) {
-        parts.push(done.record.usage_source.as_str().to_owned());
+        let source = done.record.usage_source.as_str();
+        parts.push(match done.record.estimate_error_percent {
+            0 => source.to_owned(),
+            percent => format!("{source} ±{percent}%"),
+        });
     }
     if done.record.cache != CacheResult::Off {
         parts.push(format!("cache {}", done.record.cache.as_str()));
@@ -235,10 +241,11 @@ mod tests {
         story.record.outcome = Outcome::Cancelled;
         story.record.error = "client_disconnect".into();
         story.record.usage_source = UsageSource::Estimated;
+        story.record.estimate_error_percent = 5;
         let line = printed(&story, Style::Pretty { colour: false });
         assert!(
             line.contains("180 out")
-                && line.contains("  estimated  cache miss  attempts 2  client_disconnect\n"),
+                && line.contains("  estimated ±5%  cache miss  attempts 2  client_disconnect\n"),
             "{line}"
         );
     }

@@ -187,6 +187,10 @@ fn asked_attributes(done: &Finished<'_>) -> Vec<KeyValue> {
 fn answer_attributes(done: &Finished<'_>) -> Vec<KeyValue> {
     let (record, answered) = (done.record, done.answered);
     let mut list = vec![KeyValue::new(n::USAGE_SOURCE, record.usage_source.as_str())];
+    if !record.estimate.is_empty() {
+        list.push(KeyValue::new(n::USAGE_ESTIMATE, record.estimate.clone()));
+        list.push(KeyValue::new(n::USAGE_ESTIMATE_ERROR, i64::from(record.estimate_error_percent)));
+    }
     list.extend(text(n::GEN_AI_RESPONSE_MODEL, Some(&record.response_model)));
     list.extend(text(n::GEN_AI_RESPONSE_ID, answered.id.as_deref()));
     list.extend(text(n::OPENAI_RESPONSE_SERVICE_TIER, answered.service_tier.as_deref()));

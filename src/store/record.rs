@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
+use crate::dialect::grounds::Grounds;
 
 /// How a request ended. Exactly one per request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -285,6 +286,12 @@ impl Record {
     #[must_use]
     pub const fn request_id(&self) -> RequestId {
         RequestId::from_u128(self.id)
+    }
+
+    /// Takes note of what its estimate rests on.
+    pub fn note_grounds(&mut self, grounds: Grounds) {
+        self.estimate = grounds.words();
+        self.estimate_error_percent = grounds.error_percent();
     }
 
     /// When a record was admitted that was written before records said so: as it began, unless it was

@@ -87,6 +87,8 @@ names! {
     USAGE_INPUT_TOKENS = "tollgate.usage.input_tokens",
     USAGE_OUTPUT_TOKENS = "tollgate.usage.output_tokens",
     USAGE_SOURCE = "tollgate.usage.source",
+    USAGE_ESTIMATE = "tollgate.usage.estimate",
+    USAGE_ESTIMATE_ERROR = "tollgate.usage.estimate_error_percent",
     USAGE_OUTCOME = "tollgate.usage.outcome",
     COST_AMOUNT = "tollgate.cost.amount",
     COST_CURRENCY = "tollgate.cost.currency",

@@ -2,11 +2,13 @@
 
 mod boundary;
 mod encoding;
+mod output;
 mod pool;
 mod stream;
 mod tokenizer;
 
 pub use encoding::Encoding;
+pub use output::OutputCount;
 pub use pool::{CountingPool, Job};
 pub use stream::StreamCount;
 pub use tokenizer::{Count, Tokenizer, rough};

@@ -2,8 +2,9 @@
 //! costs the new text only and the sum is that of the whole text, however it was sliced (WIRE 3.3).
 
 use super::boundary::last_boundary;
-use super::tokenizer::count_pieces;
+use super::tokenizer::{count_pieces, text_grounds};
 use super::{Count, Encoding, rough};
+use crate::dialect::grounds::{Ground, Grounds};
 
 /// The count of one text under way.
 #[derive(Debug, Clone)]
@@ -15,7 +16,9 @@ pub struct StreamCount {
     tail: String,
     /// Tokens of the tail, if it was counted as it is.
     of_tail: Option<u64>,
-    is_exact: bool,
+    grounds: Grounds,
+    /// What text of the model rests on.
+    own: Grounds,
 }
 
 /// Text that waits to be counted, at most: more is counted as it comes.
@@ -28,8 +31,15 @@ impl StreamCount {
     /// Begins the count of a text of `model`.
     #[must_use]
     pub fn new(model: &str) -> Self {
-        let (encoding, is_known) = Encoding::of(model);
-        Self { encoding, committed: 0, tail: String::new(), of_tail: Some(0), is_exact: is_known }
+        let (encoding, own) = (Encoding::of(model).0, text_grounds(model));
+        Self {
+            encoding,
+            committed: 0,
+            tail: String::new(),
+            of_tail: Some(0),
+            grounds: Grounds::default(),
+            own,
+        }
     }
 
     /// Takes in what comes next.
@@ -40,6 +50,7 @@ impl StreamCount {
                 text.split_at(text.floor_char_boundary(BATCH.max(4 + self.tail.len()) - self.tail.len()));
             self.tail.push_str(part);
             self.of_tail = None;
+            self.grounds = self.grounds.with(self.own);
             if !rest.is_empty() {
                 self.commit();
             }
@@ -58,7 +69,7 @@ impl StreamCount {
                 tokens
             }
         };
-        Count { tokens: self.committed.saturating_add(of_tail), exact: self.is_exact }
+        Count { tokens: self.committed.saturating_add(of_tail), grounds: self.grounds }
     }
 
     /// Counts and lets go what nothing can change any more, and a tail that has grown too long.
@@ -71,19 +82,18 @@ impl StreamCount {
         // what stands behind the last boundary may be too long, too
         let is_run = self.tail.len() - end > LONGEST_TAIL;
         let end = if is_run { self.tail.len() } else { end };
-        self.is_exact &= !is_run;
+        if is_run {
+            self.grounds.add(Ground::Run);
+        }
         self.committed = self.committed.saturating_add(self.tokens_of(end));
         self.tail.drain(..end);
     }
 
     fn tokens_of(&mut self, end: usize) -> u64 {
         match count_pieces(self.encoding, &self.tail[..end]) {
-            Some((tokens, is_exact)) => {
-                self.is_exact &= is_exact;
-                tokens
-            }
+            Some((tokens, _)) => tokens,
             None => {
-                self.is_exact = false;
+                self.grounds.add(Ground::Bytes);
                 rough(end)
             }
         }

@@ -4,15 +4,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::Encoding;
 use super::boundary::{first_boundary, last_boundary};
+use crate::dialect::grounds::{Ground, Grounds};
 use crate::dialect::outline::PromptOutline;
 
-/// A count, and how far to trust it.
+/// A count, and what it rests on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Count {
     /// How many.
     pub tokens: u64,
-    /// Whether the model's own vocabulary cut the whole text.
-    pub exact: bool,
+    /// How far to trust it.
+    pub grounds: Grounds,
 }
 
 /// Counts by the vocabulary of a model. It is empty itself: vocabularies load at first use and stay.
@@ -37,22 +38,30 @@ impl Tokenizer {
     /// Counts the tokens of `text` as `model` would see it. Special tokens in it count as plain text.
     #[must_use]
     pub fn count(&self, model: &str, text: &str) -> Count {
-        let (encoding, known) = Encoding::of(model);
-        let counted = &text[..text.floor_char_boundary(MAX_TEXT)];
-        let Some((tokens, is_exact)) = count_pieces(encoding, counted) else {
-            return Count { tokens: rough(text.len()), exact: false };
-        };
-        if counted.len() == text.len() {
-            return Count { tokens, exact: known && is_exact };
+        if text.is_empty() {
+            return Count::default();
         }
-        Count { tokens: extrapolate(tokens, counted.len(), text.len()), exact: false }
+        let encoding = Encoding::of(model).0;
+        let counted = &text[..text.floor_char_boundary(MAX_TEXT)];
+        let mut grounds = text_grounds(model);
+        let Some((tokens, is_exact)) = count_pieces(encoding, counted) else {
+            return Count { tokens: rough(text.len()), grounds: Ground::Bytes.into() };
+        };
+        if !is_exact {
+            grounds.add(Ground::Run);
+        }
+        if counted.len() == text.len() {
+            return Count { tokens, grounds };
+        }
+        grounds.add(Ground::Extrapolated);
+        Count { tokens: extrapolate(tokens, counted.len(), text.len()), grounds }
     }
 
     /// Counts a prompt: its texts one by one up to the same limit in all, its fixed tokens, and a rough
     /// share for what was skipped.
     #[must_use]
     pub fn count_prompt(&self, model: &str, prompt: &PromptOutline) -> Count {
-        let mut exact = prompt.is_exact;
+        let mut grounds = prompt.grounds;
         let (mut tokens, mut counted, mut all) = (0_u64, 0, 0);
         for text in &prompt.texts {
             all += text.len();
@@ -60,19 +69,28 @@ impl Tokenizer {
                 let part = &text[..text.floor_char_boundary(MAX_TEXT - counted)];
                 let count = self.count(model, part);
                 tokens = tokens.saturating_add(count.tokens);
-                exact &= count.exact;
+                grounds = grounds.with(count.grounds);
                 counted += part.len();
             }
         }
-        let shown = if counted == all { tokens } else { extrapolate(tokens, counted, all) };
+        if counted < all {
+            grounds.add(Ground::Extrapolated);
+            tokens = extrapolate(tokens, counted, all);
+        }
         let rest = prompt.fixed_tokens.saturating_add(rough(prompt.skipped_bytes));
-        Count { tokens: shown.saturating_add(rest), exact: exact && counted == all }
+        Count { tokens: tokens.saturating_add(rest), grounds }
     }
 
     /// Loads the vocabulary of `model` now, so that no request waits for it.
     pub fn warm(&self, model: &str) {
         Encoding::of(model).0.load();
     }
+}
+
+/// What the count of a text of `model` rests on at least.
+pub(super) fn text_grounds(model: &str) -> Grounds {
+    let is_own = Encoding::of(model).1;
+    if is_own { Ground::Text.into() } else { Ground::OtherVocabulary.into() }
 }
 
 /// The cheap estimate of the tokens in `bytes` bytes of text.

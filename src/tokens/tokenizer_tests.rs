@@ -38,7 +38,8 @@ fn chat_prompts_count_as_the_provider_counts_them() {
         [("gpt-4", 129), ("gpt-3.5-turbo-0125", 129), ("gpt-4o", 124), ("gpt-4o-mini", 124)]
     {
         let (model, prompt, _) = prompt_of("chat/completions", &cookbook_chat(model));
-        assert_eq!(Tokenizer.count_prompt(&model, &prompt), Count { tokens, exact: true }, "{model}");
+        let count = Tokenizer.count_prompt(&model, &prompt);
+        assert_eq!((count.tokens, count.grounds.words().as_str()), (tokens, "chat"), "{model}");
     }
 }
 
@@ -139,7 +140,8 @@ fn wire_39_ten_megabytes_of_base64_are_counted_in_bounds() {
         stream.push(std::str::from_utf8(part).unwrap());
     }
     let streamed = stream.count();
-    assert!(streamed.exact && !at_once.exact, "a stream is never extrapolated");
+    let words = [at_once, streamed].map(|count| count.grounds.words());
+    assert_eq!(words, ["extrapolated", "text"], "a stream is never extrapolated");
     assert!(at_once.tokens.abs_diff(streamed.tokens) * 100 <= streamed.tokens, "{at_once:?} {streamed:?}");
 }
 
@@ -147,7 +149,7 @@ fn wire_39_ten_megabytes_of_base64_are_counted_in_bounds() {
 fn text_beyond_the_limit_is_extrapolated_and_says_so() {
     let once = Tokenizer.count("gpt-4o", &"four words of text. ".repeat(MAX_TEXT / 20));
     let tenfold = Tokenizer.count("gpt-4o", &"four words of text. ".repeat(MAX_TEXT / 2));
-    assert!(once.exact && !tenfold.exact);
+    assert_eq!([once, tenfold].map(|count| count.grounds.words()), ["text", "extrapolated"]);
     assert!(tenfold.tokens.abs_diff(once.tokens * 10) < 100, "{once:?} {tenfold:?}");
 }
 
@@ -155,16 +157,17 @@ fn text_beyond_the_limit_is_extrapolated_and_says_so() {
 fn a_prompt_of_many_texts_is_bounded_as_a_whole() {
     let text = "four words of text. ".repeat(MAX_TEXT / 40);
     let once = Tokenizer.count("gpt-4o", &text).tokens;
-    let prompt =
-        PromptOutline { texts: vec![text; 10], fixed_tokens: 7, is_exact: true, ..PromptOutline::default() };
+    let prompt = PromptOutline { texts: vec![text; 10], fixed_tokens: 7, ..PromptOutline::default() };
     let count = Tokenizer.count_prompt("gpt-4o", &prompt);
-    assert!(!count.exact && count.tokens.abs_diff(once * 10 + 7) < 100, "{count:?} of ten times {once}");
+    assert_eq!(count.grounds.words(), "extrapolated");
+    assert!(count.tokens.abs_diff(once * 10 + 7) < 100, "{count:?} of ten times {once}");
 }
 
 #[test]
 fn an_unknown_model_is_counted_and_says_so() {
-    assert_eq!(Tokenizer.count("gpt-6", "hello world"), Count { tokens: 2, exact: false });
-    assert_eq!(Tokenizer.count("gpt-4o", ""), Count { tokens: 0, exact: true });
+    let unknown = Count { tokens: 2, grounds: Ground::OtherVocabulary.into() };
+    assert_eq!(Tokenizer.count("gpt-6", "hello world"), unknown);
+    assert_eq!(Tokenizer.count("gpt-4o", ""), Count::default());
 }
 
 #[test]
@@ -179,6 +182,7 @@ fn pieces_add_up_to_the_whole() {
     let text: String = (0..20_000_usize).map(|at| words[(at * at + at / 3) % words.len()]).collect();
     for model in ["gpt-4o", "gpt-4"] {
         let whole = Encoding::of(model).0.load().count_ordinary(&text) as u64;
-        assert_eq!(Tokenizer.count(model, &text), Count { tokens: whole, exact: true }, "{model}");
+        let exact = Count { tokens: whole, grounds: Ground::Text.into() };
+        assert_eq!(Tokenizer.count(model, &text), exact, "{model}");
     }
 }

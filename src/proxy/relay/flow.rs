@@ -13,7 +13,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::count::Counting;
+use super::count::{Counting, let_go};
 use super::cut::{Tail, last_words};
 use super::live::{BROKEN_OFF, FELL_SILENT, Live};
 use super::note_sent;
@@ -25,13 +25,12 @@ use crate::proxy::body::BrokenOff;
 use crate::proxy::drain::DRAIN_AT_MOST;
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::Exchange;
-use crate::proxy::follow::{self, Step};
+use crate::proxy::follow::{self, Counted, Step};
 use crate::proxy::policy::Door;
 use crate::proxy::rates;
 use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::signals::Active;
 use crate::store::record::Outcome;
-use crate::tokens::Count;
 use crate::upstream::endpoint::Draining;
 
 /// What came, and what it waits for.
@@ -118,8 +117,8 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             if let Some(waiting) = &mut self.waiting {
                 match &mut waiting.until {
                     Until::Counted(counting) => {
-                        let count = ready!(counting.poll(cx));
-                        self.take_counted(count);
+                        let counted = ready!(counting.poll(cx));
+                        self.take_counted(counted);
                     }
                     Until::Refilled(rest) => {
                         ready!(rest.as_mut().poll(cx));
@@ -190,6 +189,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             if meter.output_seen() {
                 x.note_first_output();
             }
+            let_go(x, meter);
         }
         let rest = match &mut self.open {
             Some((x, meter)) => rates::follow(x, meter.output_so_far()),
@@ -264,15 +264,15 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     }
 
     fn wait_for_count(&mut self, data: Bytes) {
-        let Some((x, meter)) = &self.open else { return };
+        let Some((x, meter)) = &mut self.open else { return };
         self.waiting = Some(Waiting { data, until: Until::Counted(Counting::start(x, meter)) });
     }
 
-    fn take_counted(&mut self, count: Count) {
+    fn take_counted(&mut self, counted: Counted) {
         let (Some(Waiting { data, .. }), Some((x, meter))) = (self.waiting.take(), &mut self.open) else {
             return;
         };
-        match follow::step_counted(x, count, meter.output_so_far()) {
+        match follow::step_counted(x, counted, meter.output_so_far()) {
             Step::Pass | Step::Count => self.pass(data),
             Step::Cut(refusal) => self.cut(&data, refusal),
         }
