@@ -381,3 +381,11 @@ proptest! {
         prop_assert_eq!((streamed.undecodable, kept.events), (false, 0));
     }
 }
+
+#[test]
+fn wire_09_a_null_is_no_usage_and_the_last_chunk_has_it() {
+    let until = CHAT.find("data: {\"id\":\"c1\",\"model\":\"gpt-x\",\"service_tier\":\"priority\"").unwrap();
+    let read = chat(&CHAT[..until]);
+    assert_eq!((read.usage, read.usage_invalid, read.malformed), (None, false, 0));
+    assert_eq!(chat(CHAT).usage, Some(tokens(10, 5)));
+}

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tower::Service;
@@ -179,12 +181,18 @@ impl Client {
     pub async fn send(
         &self,
         upstream: &Upstream,
-        request: Request<OutBody>,
+        mut request: Request<OutBody>,
         freshness: Freshness,
     ) -> Result<Response<Incoming>, SendFault> {
         let began = Instant::now();
+        let too_many_hints = count_hints(&mut request);
         let answer = self.pool(upstream.connect_timeout, freshness).request(request);
-        match timeout(upstream.first_byte_timeout, answer).await {
+        let answer = tokio::select! {
+            biased;
+            () = too_many_hints.notified() => return Err(SendFault::InvalidResponse),
+            answer = timeout(upstream.first_byte_timeout, answer) => answer,
+        };
+        match answer {
             Ok(Ok(response)) => {
                 if let Some(mark) = response.extensions().get::<Mark>() {
                     mark.note_answer();
@@ -210,6 +218,21 @@ impl Client {
         pool
     }
 }
+
+/// Tells when more interim answers (1xx) have come than any server has a use for.
+fn count_hints(request: &mut Request<OutBody>) -> Arc<Notify> {
+    let (count, too_many) = (AtomicU32::new(0), Arc::new(Notify::new()));
+    let told = Arc::clone(&too_many);
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == MOST_HINTS {
+            told.notify_one();
+        }
+    });
+    too_many
+}
+
+/// FAULTS S13. Servers send a `100` and a few `103`.
+const MOST_HINTS: u32 = 16;
 
 /// Whether a request failed because its connection had ended before, as far as the connection knows.
 fn was_stale(fault: &legacy::Error) -> bool {

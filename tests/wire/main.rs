@@ -9,6 +9,9 @@ mod script;
 #[path = "../features/support/mod.rs"]
 mod support;
 
+mod asks;
 mod bodies;
+mod ends;
 mod events;
+mod odd;
 mod stale;
