@@ -46,6 +46,8 @@ pub struct Listening {
     pub header_timeout: Duration,
     /// Limit on a client that takes nothing of its answer.
     pub write_timeout: Duration,
+    /// Whether a client that has ended its sending direction is served.
+    pub serves_half_closed: bool,
     /// How long requests may go on after the stop signal.
     pub grace: Duration,
 }
@@ -194,8 +196,11 @@ impl Worker {
     /// Serves one connection to its end; told to stop, it finishes the requests at work.
     fn connection(&self, stream: TcpStream) -> impl Future<Output = ()> + Send + 'static {
         let (station, tls) = (self.station.clone(), self.listening.tls.clone());
-        let patience =
-            Patience { headers: self.listening.header_timeout, writing: self.listening.write_timeout };
+        let patience = Patience {
+            headers: self.listening.header_timeout,
+            writing: self.listening.write_timeout,
+            waits_for_half_closed: self.listening.serves_half_closed,
+        };
         let mut stop = self.stop.clone();
         async move {
             // every event of a stream is written when it is there
@@ -219,6 +224,7 @@ impl Worker {
 struct Patience {
     headers: Duration,
     writing: Duration,
+    waits_for_half_closed: bool,
 }
 
 /// Runs the streams of an HTTP/2 connection, each until its client stops taking its answer.
@@ -242,6 +248,7 @@ where
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
+        .half_close(patience.waits_for_half_closed)
         // a date that the upstream did not send is not ours to add
         .auto_date_header(false)
         .http2()

@@ -22,7 +22,7 @@ use crate::base::units::Span;
 use crate::budget::Book;
 use crate::cache::Cache;
 use crate::config::environment;
-use crate::config::settings::Settings;
+use crate::config::settings::{HalfClosed, Settings};
 use crate::identity::{Pepper, PepperFault};
 use crate::ledger::journal::{Journal, JournalFault};
 use crate::ledger::recovery::recover;
@@ -250,6 +250,7 @@ fn listening(settings: &Settings) -> Result<Listening, StartFault> {
         max_connections: usize::try_from(settings.server.max_connections).unwrap_or(usize::MAX),
         header_timeout: settings.server.header_timeout.0,
         write_timeout: settings.server.write_timeout.0,
+        serves_half_closed: settings.server.half_closed == HalfClosed::Served,
         grace: settings.server.shutdown_grace.0,
     })
 }

@@ -181,6 +181,8 @@ pub struct ServerSection {
     pub write_timeout: Span,
     /// Limit on a WebSocket in which neither side says anything, a ping included.
     pub socket_idle_timeout: Span,
+    /// What a client is that has ended its sending direction and waits for its answer.
+    pub half_closed: HalfClosed,
     /// How long a request waits for money that others hold and may give back, before it is refused.
     pub budget_wait: Span,
     /// How long requests may go on after a stop signal.
@@ -205,11 +207,25 @@ impl Default for ServerSection {
             write_timeout: Span(Duration::from_mins(1)),
             // as long as an upstream may think before its first word; a client that waits for longer pings
             socket_idle_timeout: Span(Duration::from_mins(10)),
+            // to us a closed socket looks the same, and nobody is to pay for answers that nobody reads
+            half_closed: HalfClosed::Gone,
             // two seconds of waiting are no failure to a client; streams that end meanwhile give back half or more
             budget_wait: Span(Duration::from_secs(2)),
             shutdown_grace: Span(Duration::from_secs(30)),
         }
     }
+}
+
+/// What a client of HTTP/1.1 is that has ended its sending direction: TCP tells nobody whether it still reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HalfClosed {
+    /// A client that left: its request is cancelled.
+    #[default]
+    Gone,
+    /// A client that waits: its request is served in full. That another one has left is noticed when
+    /// something is written to it.
+    Served,
 }
 
 /// What happens to paths that no dialect knows, when the caller has a budget. (Callers without a budget are

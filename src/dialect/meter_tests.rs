@@ -467,3 +467,11 @@ fn output_that_was_taken_out_is_not_kept_and_still_counts() {
     let read = meter.finish();
     assert_eq!((read.output.as_str(), read.output_text_bytes), ("more", 8));
 }
+
+#[test]
+fn wire_09_a_null_is_no_usage_and_the_last_chunk_has_it() {
+    let until = CHAT.find("data: {\"id\":\"c1\",\"model\":\"gpt-x\",\"service_tier\":\"priority\"").unwrap();
+    let read = chat(&CHAT[..until]);
+    assert_eq!((read.usage, read.usage_invalid, read.malformed), (None, false, 0));
+    assert_eq!(chat(CHAT).usage, Some(tokens(10, 5)));
+}

@@ -246,10 +246,11 @@ impl Ask {
         let query = socket::query_to(x, request.query.as_deref(), &self.model);
         let uri = address::resolve(&self.upstream, &x.endpoint, &request.path, query.as_deref(), &self.model)
             .map_err(|_| SendFault::Unaddressable)?;
+        let passes_trailers = matches!(body, OutBody::Passing(_));
         let mut composed = Request::new(body);
         *composed.method_mut() = request.method.clone();
         *composed.uri_mut() = uri;
-        let mut sent = headers::to_upstream(&request.headers);
+        let mut sent = headers::to_upstream(&request.headers, passes_trailers);
         if self.asks_usage.is_some() && sent.contains_key(header::ACCEPT_ENCODING) {
             // what we add must be taken out again, which compressed bytes do not allow (docs/adr/0004)
             sent.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));

@@ -83,13 +83,14 @@ pub(super) fn wanted_upstream(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Request headers as the upstream gets them: without hop-by-hop headers, the caller's credentials,
-/// our own headers, and those that frame the body (the client library frames it anew).
-pub(super) fn to_upstream(from: &HeaderMap) -> HeaderMap {
+/// our own headers, and those that frame the body (the client library frames it anew). `trailer` stays where
+/// the body passes with its trailers.
+pub(super) fn to_upstream(from: &HeaderMap, passes_trailers: bool) -> HeaderMap {
     let nominated = nominated(from);
     let mut kept = HeaderMap::with_capacity(from.len() + 4);
     for (name, value) in from {
         let text = name.as_str();
-        let dropped = is_hop_by_hop(name)
+        let dropped = (is_hop_by_hop(name) && !(passes_trailers && name == header::TRAILER))
             || nominated.iter().any(|nominee| nominee == text)
             || CREDENTIALS.contains(&text)
             || READ_HERE.contains(&text)
@@ -234,7 +235,7 @@ mod tests {
 
     #[test]
     fn no_credential_and_no_hop_by_hop_header_reaches_the_upstream() {
-        let sent = to_upstream(&map(&[
+        let came = map(&[
             ("authorization", "Bearer caller"),
             ("x-api-key", "caller"),
             ("cookie", "a=b"),
@@ -244,9 +245,12 @@ mod tests {
             ("x-tollgate-tags", "a=b"),
             ("x-stainless-lang", "python"),
             ("openai-beta", "v2"),
-        ]));
+            ("trailer", "x-sum"),
+        ]);
+        let sent = to_upstream(&came, false);
         let names: Vec<_> = sent.keys().map(HeaderName::as_str).collect();
         assert_eq!(names, ["x-stainless-lang", "openai-beta"]);
+        assert_eq!(to_upstream(&came, true).len(), 3, "a body that passes may have trailers");
     }
 
     #[test]

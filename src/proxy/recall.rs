@@ -93,7 +93,7 @@ fn key_of(x: &Exchange, request: &ReadRequest, body: &[u8]) -> CacheKey {
         policy.push_str(&format!("{name}={scheme}://{place}{prefix} {model}\n"));
     }
     let path_and_query = format!("{}?{}", request.path, request.query.as_deref().unwrap_or_default());
-    let forwarded = headers::to_upstream(&request.headers);
+    let forwarded = headers::to_upstream(&request.headers, false);
     let mut headers: Vec<(&HeaderName, &HeaderValue)> =
         forwarded.iter().filter(|(name, _)| !is_beside_the_point(name)).collect();
     // stable: several values of one name stay in their order

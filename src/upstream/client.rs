@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::future::pending;
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::Notify;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout};
 use tower::Service;
@@ -179,13 +181,19 @@ impl Client {
     pub async fn send(
         &self,
         upstream: &Upstream,
-        request: Request<OutBody>,
+        mut request: Request<OutBody>,
         freshness: Freshness,
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, SendFault> {
         let began = Instant::now();
+        let too_many_hints = count_hints(&mut request);
         let answer = self.pool(upstream.connect_timeout, freshness).request(request);
-        match head_of(answer, progress, upstream.first_byte_timeout).await {
+        let answered = tokio::select! {
+            biased;
+            () = too_many_hints.notified() => return Err(SendFault::InvalidResponse),
+            answered = head_of(answer, progress, upstream.first_byte_timeout) => answered,
+        };
+        match answered {
             Some(Ok(response)) => {
                 if let Some(mark) = response.extensions().get::<Mark>() {
                     mark.note_answer();
@@ -248,6 +256,21 @@ enum Next {
         is_under_way: bool,
     },
 }
+
+/// Tells when more interim answers (1xx) have come than any server has a use for.
+fn count_hints(request: &mut Request<OutBody>) -> Arc<Notify> {
+    let (count, too_many) = (AtomicU32::new(0), Arc::new(Notify::new()));
+    let told = Arc::clone(&too_many);
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == MOST_HINTS {
+            told.notify_one();
+        }
+    });
+    too_many
+}
+
+/// FAULTS S13. Servers send a `100` and a few `103`.
+const MOST_HINTS: u32 = 16;
 
 /// Whether a request failed because its connection had ended before, as far as the connection knows.
 fn was_stale(fault: &legacy::Error) -> bool {

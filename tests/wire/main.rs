@@ -9,8 +9,11 @@ mod script;
 #[path = "../features/support/mod.rs"]
 mod support;
 
+mod asks;
 mod bodies;
+mod ends;
 mod events;
 mod memory;
+mod odd;
 mod stale;
 mod uploads;

@@ -102,6 +102,17 @@ impl Line {
         socket2::SockRef::from(self.stream.get_ref()).set_linger(Some(std::time::Duration::ZERO)).unwrap();
     }
 
+    /// Reads raw bytes until they end like this; yields them all.
+    pub(crate) fn wait_for(&mut self, end: &[u8]) -> Vec<u8> {
+        let mut read = Vec::new();
+        let mut byte = [0];
+        while !read.ends_with(end) {
+            self.stream.read_exact(&mut byte).expect("the gateway sends more");
+            read.push(byte[0]);
+        }
+        read
+    }
+
     /// Waits until the gateway has hung up, without a further word.
     pub(crate) fn is_left(&mut self) {
         let mut rest = Vec::new();
@@ -131,4 +142,11 @@ pub(crate) fn gateway(upstream: SocketAddr, server: &str, more: &str) -> crate::
 upstreams: {{ up: {{ base_url: \"http://{upstream}/v1\"{more} }} }}
 teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}\n"
     ))
+}
+
+/// The most memory that the process has had, in bytes.
+pub(crate) fn peak_memory(gateway: &crate::support::Gateway) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.pid())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<u64>().unwrap() << 10
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::signals::{Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
+use crate::signals::{AnswerFaults, Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
 use crate::store::record::{CacheResult, Outcome, Record};
 use crate::telemetry::trace::TraceContext;
 use crate::telemetry::words::{AttemptOutcome, AttemptReason, Rejection};
@@ -62,6 +62,7 @@ impl Story {
             answered: Answered {
                 id: Some("msg_1".into()),
                 finish_reasons: vec!["stop".into()],
+                faults: AnswerFaults { malformed: 1, ..AnswerFaults::default() },
                 ..Answered::default()
             },
             model_known: true,

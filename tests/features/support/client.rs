@@ -214,27 +214,33 @@ impl Wire {
 
     fn chunks(&mut self) -> (Vec<u8>, Vec<(String, String)>, bool) {
         let mut body = Vec::new();
+        let trailers = self.each_piece(|piece| body.extend_from_slice(piece));
+        let whole = trailers.is_some();
+        (body, trailers.unwrap_or_default(), whole)
+    }
+
+    /// Hands on the pieces of a chunked body as they come; yields its trailers if it comes to its end.
+    pub(crate) fn each_piece(&mut self, mut take: impl FnMut(&[u8])) -> Option<Vec<(String, String)>> {
         loop {
-            let Some(line) = self.line() else { return (body, Vec::new(), false) };
-            let size = usize::from_str_radix(line.split(';').next().unwrap(), 16).unwrap();
-            if size == 0 {
+            let mut left = usize::from_str_radix(self.line()?.split(';').next().unwrap(), 16).unwrap();
+            if left == 0 {
                 break;
             }
-            while self.read.len() < size + 2 {
-                if !self.more() {
-                    body.extend(self.read.drain(..size.min(self.read.len())));
-                    return (body, Vec::new(), false);
+            while left > 0 {
+                if self.read.is_empty() && !self.more() {
+                    return None;
                 }
+                let piece: Vec<u8> = self.read.drain(..left.min(self.read.len())).collect();
+                take(&piece);
+                left -= piece.len();
             }
-            body.extend(self.read.drain(..size));
-            self.read.drain(..2);
+            self.line()?;
         }
         let mut trailers = Vec::new();
         loop {
-            match self.line() {
-                None => return (body, trailers, false),
-                Some(line) if line.is_empty() => return (body, trailers, true),
-                Some(line) => trailers.push(header(&line)),
+            match self.line()? {
+                line if line.is_empty() => return Some(trailers),
+                line => trailers.push(header(&line)),
             }
         }
     }
