@@ -17,6 +17,7 @@ pub mod serve;
 pub mod torture;
 pub mod usage;
 mod usage_print;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +47,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Mock(mock::MockArgs),
     Torture(torture::TortureArgs),
+    Verify(verify::VerifyArgs),
     Health(health::HealthArgs),
 }
 
@@ -81,6 +83,7 @@ pub fn run() -> Exit {
         Command::Prices(command) => run_prices(&command),
         Command::Mock(args) => mock::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Health(args) => health::run(&args),
     }
 }

@@ -14,6 +14,8 @@ pub enum Exit {
     No,
     /// It could not run: bad arguments, no file, no ledger.
     Failed,
+    /// `verify`: the upstream cannot be reached or refuses the credential.
+    Unreached,
 }
 
 impl From<Exit> for ExitCode {
@@ -22,6 +24,7 @@ impl From<Exit> for ExitCode {
             Exit::Ok => Self::SUCCESS,
             Exit::No => Self::from(1),
             Exit::Failed => Self::from(2),
+            Exit::Unreached => Self::from(3),
         }
     }
 }

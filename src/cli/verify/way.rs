@@ -1,0 +1,155 @@
+//! How a request gets to the upstream: straight, or through a gateway. Both are asked by the same client, in
+//! the same words, so that a difference is not ours.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http_body_util::{BodyExt as _, Either, Full};
+use hyper::body::Incoming;
+
+use super::case::Asked;
+use super::hidden::Hidden;
+use crate::base::clock::Clock;
+use crate::base::secret::Secret;
+use crate::dialect::decode::Decoder;
+use crate::dialect::path::classify;
+use crate::upstream::address;
+use crate::upstream::client::{Client, SendFault};
+use crate::upstream::endpoint::{Upstream, UpstreamFault};
+use crate::upstream::section::{UpstreamKind, UpstreamSection};
+
+/// Somewhere to send requests to.
+#[derive(Debug)]
+pub(super) struct Way {
+    upstream: Upstream,
+    client: Client,
+    clock: Clock,
+    hidden: Arc<Hidden>,
+}
+
+/// An answer as it came, but for secrets in it.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    /// Without its content encoding.
+    pub(super) body: String,
+    /// Whether the body came to the end that its framing promised.
+    pub(super) is_whole: bool,
+    /// Seconds since the epoch.
+    pub(super) asked_at: i64,
+}
+
+impl Answer {
+    /// A header's text; empty if there is none.
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+}
+
+impl Way {
+    /// Straight to an upstream of the config.
+    pub(super) fn to_upstream(
+        upstream: Upstream,
+        tls: &Arc<rustls::ClientConfig>,
+        hidden: &Arc<Hidden>,
+    ) -> Self {
+        let (client, hidden) = (Client::new(Arc::clone(tls)), Arc::clone(hidden));
+        Self { upstream, client, clock: Clock::system(), hidden }
+    }
+
+    /// To a gateway in front of an upstream of `kind`, as that upstream's clients would be set up for it.
+    pub(super) fn to_gateway(
+        url: &str,
+        key: Secret,
+        kind: UpstreamKind,
+        tls: &Arc<rustls::ClientConfig>,
+        hidden: &Arc<Hidden>,
+    ) -> Result<Self, UpstreamFault> {
+        let kind = if kind == UpstreamKind::Anthropic { "anthropic" } else { "openai" };
+        let section = serde_json::json!({"base_url": url, "kind": kind});
+        let mut section: UpstreamSection =
+            serde_json::from_value(section).expect("a section needs its base URL only");
+        section.api_key = Some(key);
+        Ok(Self::to_upstream(Upstream::build("the gateway", &section)?, tls, hidden))
+    }
+
+    /// Asks once and reads the answer to its end.
+    pub(super) async fn ask(&self, asked: &Asked) -> Result<Answer, SendFault> {
+        let request = self.compose(asked)?;
+        let asked_at = self.clock.now().as_secs();
+        let answered = async {
+            let (parts, body) = self.client.send(&self.upstream, request).await?.into_parts();
+            let (body, is_whole) = read(body).await;
+            let body = decoded(&parts.headers, body);
+            Ok(Answer {
+                status: parts.status.as_u16(),
+                headers: self.hidden.from_headers(parts.headers),
+                body: self.hidden.from(&body),
+                is_whole,
+                asked_at,
+            })
+        };
+        tokio::time::timeout(PATIENCE, answered).await.unwrap_or(Err(SendFault::FirstByteTimeout))
+    }
+
+    /// As the gateway composes it: what the client sends, then what belongs to the upstream.
+    fn compose(&self, asked: &Asked) -> Result<Request<Either<Full<Bytes>, Incoming>>, SendFault> {
+        let endpoint = classify(&asked.method, asked.path);
+        let model = asked.body.as_ref().and_then(|body| body["model"].as_str()).unwrap_or_default();
+        let uri = address::resolve(&self.upstream, &endpoint, asked.path, None, model)
+            .map_err(|_| SendFault::Unaddressable)?;
+        let body = asked.body.as_ref().map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let mut request = Request::new(Either::Left(Full::new(body)));
+        *request.method_mut() = asked.method.clone();
+        *request.uri_mut() = uri;
+        let headers = request.headers_mut();
+        if asked.body.is_some() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(asked.accepts));
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        if self.upstream.kind == UpstreamKind::Anthropic {
+            let version = HeaderName::from_static("anthropic-version");
+            headers.insert(version, HeaderValue::from_static("2023-06-01"));
+        }
+        for (name, value) in &self.upstream.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        if let Some((name, value)) = &self.upstream.credential {
+            headers.insert(name.clone(), value.clone());
+        }
+        Ok(request)
+    }
+}
+
+async fn read(mut body: Incoming) -> (Vec<u8>, bool) {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return (bytes, false) };
+        if let Ok(data) = frame.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > LONGEST_ANSWER {
+            return (bytes, false);
+        }
+    }
+    (bytes, true)
+}
+
+/// The text of a body; bytes that cannot be decoded stay as they are.
+fn decoded(headers: &HeaderMap, body: Vec<u8>) -> String {
+    let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
+    let mut plain = Vec::new();
+    let read = Decoder::new(encoding).push(&body, |piece| plain.extend_from_slice(piece));
+    String::from_utf8_lossy(if read.is_ok() { &plain } else { &body }).into_owned()
+}
+
+const USER_AGENT: &str = concat!("tollgate-verify/", env!("CARGO_PKG_VERSION"));
+/// A list of all models of an aggregator is a few MiB.
+const LONGEST_ANSWER: usize = 32 << 20;
+/// Answers of a few tokens; the slowest reasoning models take half of it.
+const PATIENCE: Duration = Duration::from_mins(2);
