@@ -160,7 +160,7 @@ pub struct TlsSection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerSection {
-    /// Largest request body of a metered path; it is read whole before it is sent on.
+    /// Largest request body of a metered path that is read whole before it is sent on: all but forms with files.
     pub max_body: Size,
     /// Request bodies in memory, all together.
     pub max_body_total: Size,

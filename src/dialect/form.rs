@@ -47,7 +47,7 @@ impl Form {
         }
         let model = models.first().filter(|field| !field.value.is_empty());
         let number = |field: &FormField| field.value.trim().parse().ok();
-        let last = |name| named(name).last().filter(|field| !field.value.is_empty());
+        let last = |name| named(name).next_back().filter(|field| !field.value.is_empty());
         Ok(RequestFacts {
             model: model.map(|field| field.value.clone()),
             // a second one would have to be replaced, too

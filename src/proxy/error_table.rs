@@ -97,28 +97,17 @@ const EXAMPLE_TIME: i64 = 1_793_620_800_000_000_000;
 /// Without `_`: a new refusal has to say when it happens.
 fn when(refusal: &Refusal) -> &'static str {
     match refusal {
-        Refusal::ShuttingDown => {
-            "The process was told to stop and takes no new requests; those at work may finish within \
-             `server.shutdown_grace`."
-        }
+        Refusal::ShuttingDown => SHUTTING_DOWN,
         Refusal::Overloaded => "More than `server.max_requests` requests are at work.",
         Refusal::MemoryFull => {
             "No room for the body was found among the bodies in memory (`server.max_body_total`) within 5 s."
         }
-        Refusal::UploadsFull => {
-            "A form with files had to wait on the disk, because `model` did not come in its first MiB or a budget \
-             has to know the rest, and no room was found among the others (`server.max_upload_total`) within 5 s."
-        }
-        Refusal::UploadNotStored => {
-            "A form with files had to wait on the disk, and `data_dir` did not take it. Most often the disk is full."
-        }
+        Refusal::UploadsFull => UPLOADS_FULL,
+        Refusal::UploadNotStored => UPLOAD_NOT_STORED,
         Refusal::MethodNotAllowed => {
             "The request is `CONNECT`, `TRACE`, `OPTIONS *`, or of a method unknown to HTTP, such as `post`."
         }
-        Refusal::AmbiguousFraming(_) => {
-            "Two servers could disagree on the body's end or the host: a `transfer-encoding` other than `chunked`, \
-             a `host` that is missing, double, no host, or not HTTP/2's `:authority`. The connection is closed."
-        }
+        Refusal::AmbiguousFraming(_) => AMBIGUOUS_FRAMING,
         Refusal::MissingKey => "The request carries no key, or an empty one.",
         Refusal::MalformedKey => {
             "Two different keys were sent, or something that cannot be a key: another scheme than `Bearer`, more \
@@ -176,6 +165,15 @@ fn when(refusal: &Refusal) -> &'static str {
         }
     }
 }
+
+const UPLOADS_FULL: &str = "A form with files had to wait on the disk, because `model` did not come in its first MiB or a budget \
+             has to know the rest, and no room was found among the others (`server.max_upload_total`) within 5 s.";
+const UPLOAD_NOT_STORED: &str =
+    "A form with files had to wait on the disk, and `data_dir` did not take it. Most often the disk is full.";
+const SHUTTING_DOWN: &str = "The process was told to stop and takes no new requests; those at work may finish within \
+             `server.shutdown_grace`.";
+const AMBIGUOUS_FRAMING: &str = "Two servers could disagree on the body's end or the host: a `transfer-encoding` other than `chunked`, \
+             a `host` that is missing, double, no host, or not HTTP/2's `:authority`. The connection is closed.";
 
 /// Without `_`: a new refusal has to say what to do.
 fn remedy(refusal: &Refusal) -> &'static str {

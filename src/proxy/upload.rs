@@ -56,7 +56,7 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    fn new(size: Option<u64>, facts: &RequestFacts, input: u64) -> Self {
+    pub(super) fn new(size: Option<u64>, facts: &RequestFacts, input: u64) -> Self {
         Self {
             size,
             came: AtomicU64::new(0),

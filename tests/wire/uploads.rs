@@ -1,13 +1,17 @@
 //! Case 27: forms with files, larger than what is read into memory.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
+use tollgate::base::money::NanoUsd;
 use tollgate::mock::MockHandle;
 
 use crate::script::{Script, chunk};
-use crate::support::{Answer, Gateway, PROD, Wire, json_answer, mock, until};
+use crate::support::{Answer, Gateway, PROD, Setup, Wire, json_answer, mock, until};
 
 /// The size of the file in a form: what upstreams take of audio at most.
 const FILE: usize = 25 << 20;
@@ -16,14 +20,18 @@ pub(crate) const TRANSCRIBED: &str = r#"{"text":"hi","usage":{"type":"duration",
 
 /// A gateway with an alias in front of an upstream.
 fn gateway(base_url: &str, more: &str) -> Gateway {
-    Gateway::start(&format!(
+    Gateway::start(&config(base_url, more))
+}
+
+fn config(base_url: &str, more: &str) -> String {
+    format!(
         "upstreams: {{ up: {{ base_url: \"{base_url}\" }} }}
 routes:
   - {{ models: [alias], to: [{{ upstream: up, model: whisper-1 }}] }}
   - {{ models: [\"*\"], to: [{{ upstream: up }}] }}
 teams: {{ search: {{ keys: [{{ name: prod, key: \"${{KEY_PROD}}\" }}] }} }}
 {more}"
-    ))
+    )
 }
 
 fn field(name: &str, value: &str) -> Vec<u8> {
@@ -199,7 +207,7 @@ fn wire_27_a_form_that_changes_its_mind_does_not_come_to_its_end() {
     let _ = line.raw().read_to_end(&mut came);
     assert!(!came.ends_with(b"--form-boundary--\r\n"), "the upstream must not have all of it");
     let row = gateway.row_of(&answer);
-    assert_eq!(row.cost.map_or(0, |cost| cost.as_nanos()), 0, "{row:?}");
+    assert_eq!(row.cost.map_or(0, NanoUsd::as_nanos), 0, "{row:?}");
 }
 
 #[test]
@@ -257,6 +265,59 @@ fn wire_27_too_many_forms_on_the_disk_are_told_to_come_again() {
     assert!(refused.header("retry-after").is_some());
     waits.write(&body[body.len() - 9..]);
     assert_eq!(waits.answer().status, 200);
+}
+
+#[test]
+fn wire_27_a_full_disk_refuses_what_has_to_wait_there_and_nothing_else() {
+    let upstream = mock();
+    let setup = Setup::new(&config(&upstream.base_url(), ""));
+    let serve = setup.command(&["serve"]);
+    // it lives on when a file may not grow: the system's own signal for that would end it
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(serve.get_program()).args(serve.get_args());
+    command.envs(serve.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let gateway = setup.start_as(command);
+    let pid = gateway.pid().to_string();
+    assert!(Command::new("prlimit").args(["--pid", &pid, "--fsize=2000000:"]).status().unwrap().success());
+    let late = form(&[file(3 << 20), field("model", "whisper-1")]);
+    let refused = send(&gateway, PATH, &late);
+    assert_eq!(refused.refusal(), (507, "upload_not_stored".into()));
+    assert_eq!(gateway.row_of(&refused).error, "upload_not_stored");
+    assert_eq!(nameless(&gateway), [0; 0]);
+    let early = form(&[field("model", "whisper-1"), file(3 << 20)]);
+    assert_eq!(send(&gateway, PATH, &early).status, 200);
+}
+
+#[test]
+fn wire_27_a_form_that_stops_coming_is_given_up() {
+    let upstream = mock();
+    let gateway = gateway(&upstream.base_url(), "server: { body_timeout: 100ms }\n");
+    for begun in [[field("model", "whisper-1"), file(2 << 20)], [file(2 << 20), field("n", "1")]] {
+        let mut client = Wire::open(gateway.data);
+        client.write(head(PATH, &format!("content-length: {}", 4 << 20)).as_bytes());
+        client.write(&begun.concat());
+        let answer = client.answer();
+        assert_eq!(answer.refusal(), (408, "body_timeout".into()));
+        let row = gateway.row_of(&answer);
+        assert_eq!(row.cost.map_or(0, NanoUsd::as_nanos), 0, "{row:?}");
+    }
+}
+
+#[test]
+fn wire_27_an_upstream_that_does_not_read_holds_the_client_up() {
+    let upstream = Script::open();
+    let gateway = gateway(&format!("http://{}/v1", upstream.addr), "");
+    let mut client = TcpStream::connect(gateway.data).unwrap();
+    // once nothing was taken for so long, nothing will be
+    client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
+    client.write_all(head(PATH, &format!("content-length: {}", 1 << 30)).as_bytes()).unwrap();
+    client.write_all(&field("model", "whisper-1")).unwrap();
+    client.write_all(&file(8)).unwrap();
+    let line = upstream.accept();
+    let piece = vec![0; 1 << 20];
+    let taken = (0..100).take_while(|_| client.write_all(&piece).is_ok()).count();
+    assert!(taken < 64, "{taken} MiB were taken for an upstream that reads nothing");
+    drop(line);
 }
 
 #[test]
