@@ -120,7 +120,7 @@ fn a_long_text_in_slices_counts_as_the_whole_text_or_says_that_it_was_cut() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
     fn no_slicing_changes_a_count(
