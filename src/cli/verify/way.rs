@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use http_body_util::{BodyExt as _, Either, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::case::Asked;
@@ -16,7 +16,8 @@ use crate::base::secret::Secret;
 use crate::dialect::decode::Decoder;
 use crate::dialect::path::classify;
 use crate::upstream::address;
-use crate::upstream::client::{Client, SendFault};
+use crate::upstream::body::OutBody;
+use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::{Upstream, UpstreamFault};
 use crate::upstream::section::{UpstreamKind, UpstreamSection};
 
@@ -81,7 +82,8 @@ impl Way {
         let request = self.compose(asked)?;
         let asked_at = self.clock.now().as_secs();
         let answered = async {
-            let (parts, body) = self.client.send(&self.upstream, request).await?.into_parts();
+            let (parts, body) =
+                self.client.send(&self.upstream, request, Freshness::Any, None).await?.into_parts();
             let (body, is_whole) = read(body).await;
             let body = decoded(&parts.headers, body);
             Ok(Answer {
@@ -96,13 +98,13 @@ impl Way {
     }
 
     /// As the gateway composes it: what the client sends, then what belongs to the upstream.
-    fn compose(&self, asked: &Asked) -> Result<Request<Either<Full<Bytes>, Incoming>>, SendFault> {
+    fn compose(&self, asked: &Asked) -> Result<Request<OutBody>, SendFault> {
         let endpoint = classify(&asked.method, asked.path);
         let model = asked.body.as_ref().and_then(|body| body["model"].as_str()).unwrap_or_default();
         let uri = address::resolve(&self.upstream, &endpoint, asked.path, None, model)
             .map_err(|_| SendFault::Unaddressable)?;
         let body = asked.body.as_ref().map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let mut request = Request::new(Either::Left(Full::new(body)));
+        let mut request = Request::new(OutBody::whole(body));
         *request.method_mut() = asked.method.clone();
         *request.uri_mut() = uri;
         let headers = request.headers_mut();
