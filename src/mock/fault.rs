@@ -27,7 +27,13 @@ impl Refusal {
 
     /// The status that the model name asked for.
     pub(super) fn asked(status: StatusCode) -> Self {
-        Self { status, message: format!("status {} as the model name asked", status.as_u16()), param: None }
+        // OpenAI's own words, by which some clients know a 401
+        let words = if status == StatusCode::UNAUTHORIZED { "Incorrect API key provided: " } else { "" };
+        Self {
+            status,
+            message: format!("{words}status {} as the model name asked", status.as_u16()),
+            param: None,
+        }
     }
 
     /// The body, in the operation's shape.

@@ -131,9 +131,15 @@ fn function(tool: &Value) -> Option<(&str, &Value)> {
 
 /// The schema that the answer must fit, in any dialect's spelling.
 fn schema(body: &Value) -> Option<Value> {
-    let format = [&body["response_format"], &body["text"]["format"], &body["output_config"]["format"]]
-        .into_iter()
-        .find(|format| format.is_object())?;
+    // the last one is Anthropic's, from before `output_config`
+    let format = [
+        &body["response_format"],
+        &body["text"]["format"],
+        &body["output_config"]["format"],
+        &body["output_format"],
+    ]
+    .into_iter()
+    .find(|format| format.is_object())?;
     match format["type"].as_str()? {
         "json_schema" if format["json_schema"].is_object() => Some(format["json_schema"]["schema"].clone()),
         "json_schema" => Some(format["schema"].clone()),

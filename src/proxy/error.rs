@@ -147,9 +147,14 @@ impl Refusal {
             Self::MissingKey => {
                 "no API key was sent: use `Authorization: Bearer KEY`, `x-api-key` or `api-key`".into()
             }
-            Self::MalformedKey => "the API key is malformed, or two different keys were sent".into(),
-            Self::UnknownKey => "the API key is not known here".into(),
-            Self::ExpiredKey => "the API key has expired (`expires` of its key or team)".into(),
+            // clients in the field tell a 401 by OpenAI's own words (LiteLLM makes a 400 of it without them)
+            Self::MalformedKey => {
+                "Incorrect API key provided: it is malformed, or two different keys were sent".into()
+            }
+            Self::UnknownKey => "Incorrect API key provided: it is not known here".into(),
+            Self::ExpiredKey => {
+                "Incorrect API key provided: it has expired (`expires` of its key or team)".into()
+            }
             Self::ModelNotAllowed(model) => {
                 format!("this key may not use the model `{}` (`models` of its key or team)", shown(model))
             }

@@ -2,8 +2,8 @@
 
 import json
 
-from harness import HERE, ROOT
-from matrix import CASES, CORE, ENVIRONMENTS
+from harness import BUILT, HERE, ROOT
+from matrix import CASES, CORE, ENVIRONMENTS, named
 
 PAGE = ROOT / "docs" / "CLIENTS.md"
 
@@ -44,15 +44,26 @@ class Results:
         return self.of.get(environment.key, {}).get((case, api))
 
     def failed(self, environment):
-        """Cases of an environment that failed, and those that were never tried."""
-        cells = self.of.get(environment.key, {})
-        faults = [f"{case} {api}: {one['why']}" for (case, api), one in cells.items() if one["result"] == "failed"]
-        for api in environment.apis:
-            for case in CORE:
-                if (case, api) not in cells and not environment.lack(case, api):
-                    faults.append(f"{case} {api}: neither tried nor said to be lacking")
-        strange = {case for case, _ in cells} - set(CASES) | {api for _, api in cells} - set(environment.apis)
-        return faults + [f"{one}: not in matrix.py" for one in sorted(strange)]
+        """Cells that failed, each with its reason."""
+        cells = self.of.get(environment.key, {}).values()
+        return {named(one["case"], one["api"]): one["why"] for one in cells if one["result"] == "failed"}
+
+    def missing(self, environment):
+        """What the matrix and the suite do not agree on."""
+        tried = self.of.get(environment.key, {})
+        cells = [(case, api) for api in environment.apis for case in CORE]
+        lacking = [cell for cell in cells if cell not in tried and not environment.lack(*cell)]
+        strange = [(case, api) for case, api in tried if case not in CASES or api not in environment.apis]
+        return [f"{named(*cell)}: neither tried nor excused in matrix.py" for cell in lacking] + [
+            f"{named(*cell)}: not in matrix.py" for cell in strange
+        ]
+
+
+def stored(environment):
+    """Where the results of an environment's last run through a gateway are kept."""
+    folder = BUILT / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder / f"{environment.language}-{environment.name}.jsonl"
 
 
 def page(results, versions):
@@ -81,21 +92,24 @@ def section(family, environments, results, versions):
     columns = [(environment, api) for environment in environments for api in environment.apis]
     titles = [" ".join(filter(None, [versions[environment.key], api])) for environment, api in columns]
     lines = [f"## {family}", "", f"| case | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
-    reasons = {}
-    seen = {}
+    reasons, alike, seen = {}, {}, {}
     for case, title in CASES.items():
         cells = [results.get(environment, case, api) for environment, api in columns]
         lacks = [environment.lack(case, api) for environment, api in columns]
         if not any(cells) and not any(lacks):
             continue
         lines.append(f"| {title} | {' | '.join(map(word, cells))} |")
-        for name, cell, lack in zip(titles, cells, lacks):
-            if cell is None:
+        for name, cell, lack, (environment, api) in zip(titles, cells, lacks, columns):
+            excuse = environment.excuse(case, api)
+            if excuse:
+                alike.setdefault((title, excuse), []).append(name)
+            elif cell is None:
                 reasons.setdefault((title, lack or "not an API of this client"), []).append(name)
             elif cell["saw"]:
                 seen.setdefault((title, cell["saw"]), []).append(name)
     lines.append("")
     lines += notes("What its user sees:", seen, titles)
+    lines += notes("Fails in the same way without the gateway:", alike, titles)
     lines += notes("Not offered:", reasons, titles)
     return "\n".join(lines)
 

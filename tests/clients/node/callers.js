@@ -15,6 +15,8 @@ export const key = TOLLGATE_KEY;
 export const chatModel = 'gpt-4o-mini';
 export const claudeModel = 'claude-haiku-4-5';
 export const embeddingModel = 'text-embedding-3-small';
+// what is asked for when all else has been asked
+const last = 'last';
 export const weather = {
   type: 'object',
   properties: { city: { type: 'string' } },
@@ -54,7 +56,7 @@ export class Question {
   }
 
   /** How the mock's answer ended. Waits, since it ends after the client. */
-  async ended(patience = 20_000) {
+  async ended(patience = 10_000) {
     for (const deadline = Date.now() + patience; Date.now() < deadline; await wait(50)) {
       const ids = this.begun().map((served) => served.id);
       const end = log().findLast((line) => line.event === 'end' && ids.includes(line.id));
@@ -83,7 +85,12 @@ class Caller {
   /** How often it asked, by the gateway's ledger. Every request is in it, refused or not. */
   async attempts() {
     if (direct) return this.question.statuses().length;
-    await until(async () => (await requests(this.name)) > this.before);
+    // rows are written in order: when a later one is there, none of the earlier ones is missing
+    const late = (await requests(this.name, last)) + 1;
+    await statusOf(this.key, last);
+    for (const deadline = Date.now() + 20_000; (await requests(this.name, last)) < late; await wait(20)) {
+      assert.ok(Date.now() < deadline, 'the ledger never got the last request');
+    }
     return (await requests(this.name)) - this.before;
   }
 
@@ -94,14 +101,13 @@ class Caller {
       this.before += 1;
       status = await statusOf(this.key);
     }
-    await until(async () => (await requests(this.name)) >= this.before);
   }
 }
 
 /** A caller whose team has no budget left. */
 export const spent = () => oneOf('spent', 'status=402');
 
-/** A caller with 20 requests a minute; when they are used up, there is another one in 3 s. */
+/** A caller with 15 requests a minute; when they are used up, there is another one in 4 s. */
 export const limited = () => oneOf('limited', 'status=429:1+retry-after=1');
 
 /** A caller whose team may not ask for the models of these tests. */
@@ -154,22 +160,19 @@ function log() {
   return text.slice(0, text.lastIndexOf('\n')).split('\n').filter(Boolean).map((line) => JSON.parse(line));
 }
 
-/** Requests of a key, by the ledger; the key of unknown callers has no name. */
-async function requests(name) {
-  const { rows } = await (await fetch(`http://${TOLLGATE_ADMIN}/api/v1/usage?by=key`)).json();
-  return rows.find((row) => row.key === name)?.requests ?? 0;
+/** Requests of a key by the ledger, for one model or for all but `last`. Unknown keys have no name. */
+async function requests(name, model) {
+  const { rows } = await (await fetch(`http://${TOLLGATE_ADMIN}/api/v1/usage?by=key,model`)).json();
+  const wanted = rows.filter((row) => row.key === name && (model ? row.model === model : row.model !== last));
+  return wanted.reduce((sum, row) => sum + row.requests, 0);
 }
 
-async function statusOf(callerKey) {
+async function statusOf(callerKey, model = chatModel) {
   const answer = await fetch(`${TOLLGATE_URL}/v1/chat/completions`, {
     method: 'POST',
     headers: { authorization: `Bearer ${callerKey}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ model: chatModel, messages: [{ role: 'user', content: 'hello' }] }),
+    body: JSON.stringify({ model, messages: [{ role: 'user', content: 'hello' }] }),
   });
   await answer.arrayBuffer();
   return answer.status;
-}
-
-async function until(holds, patience = 20_000) {
-  for (const deadline = Date.now() + patience; Date.now() < deadline && !(await holds());) await wait(20);
 }

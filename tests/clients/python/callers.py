@@ -18,6 +18,8 @@ KEY = os.environ["TOLLGATE_KEY"]
 CHAT_MODEL = "gpt-4o-mini"
 CLAUDE_MODEL = "claude-haiku-4-5"
 EMBEDDING_MODEL = "text-embedding-3-small"
+# what is asked for when all else has been asked
+LAST = "last"
 WEATHER = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -43,7 +45,7 @@ class Question:
         """What the mock answered to it: one status per attempt."""
         return [served["status"] for served in self._begun()]
 
-    def ended(self, patience=20.0):
+    def ended(self, patience=10.0):
         """How the mock's answer ended. Waits, since it ends after the client."""
         deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
@@ -66,28 +68,27 @@ class Caller:
         self.key = KEY if DIRECT else key
         self.question = Question(imitation if DIRECT else "")
         self._name = name
-        self._before = 0 if DIRECT else _requests(name)
+        self._before = 0 if DIRECT else sum(_requests(name))
 
     def attempts(self):
         """How often it asked, by the gateway's ledger. Every request is in it, refused or not."""
         if DIRECT:
             return len(self.question.statuses())
+        # rows are written in order: when a later one is there, none of the earlier ones is missing
+        late = sum(_requests(self._name, LAST)) + 1
+        _status(self.key, LAST)
         deadline = time.monotonic() + 20.0
-        while _requests(self._name) == self._before and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return _requests(self._name) - self._before
+        while sum(_requests(self._name, LAST)) < late:
+            assert time.monotonic() < deadline, "the ledger never got the last request"
+            time.sleep(0.02)
+        return sum(_requests(self._name)) - self._before
 
     def use_up(self):
         """Asks until the rate limit holds."""
-        if DIRECT:
-            return
-        for _ in range(100):
+        for _ in range(0 if DIRECT else 100):
             self._before += 1
             if _status(self.key) == 429:
                 break
-        deadline = time.monotonic() + 20.0
-        while _requests(self._name) < self._before and time.monotonic() < deadline:
-            time.sleep(0.01)
 
 
 def spent():
@@ -96,7 +97,7 @@ def spent():
 
 
 def limited():
-    """A caller with 20 requests a minute; when they are used up, there is another one in 3 s."""
+    """A caller with 15 requests a minute; when they are used up, there is another one in 4 s."""
     return _one_of("limited", "status=429:1+retry-after=1")
 
 
@@ -150,15 +151,15 @@ def _log():
         return [json.loads(line) for line in log if line.endswith("\n")]
 
 
-def _requests(key_name):
-    """Requests of a key, by the ledger; the key of unknown callers has no name."""
-    with urllib.request.urlopen(f"http://{os.environ['TOLLGATE_ADMIN']}/api/v1/usage?by=key") as answer:
-        rows = json.load(answer)["rows"]
-    return next((row["requests"] for row in rows if row["key"] == key_name), 0)
+def _requests(key_name, model=None):
+    """Requests of a key by the ledger, for one model or for all but `LAST`. Unknown keys have no name."""
+    with urllib.request.urlopen(f"http://{os.environ['TOLLGATE_ADMIN']}/api/v1/usage?by=key,model") as answer:
+        rows = [row for row in json.load(answer)["rows"] if row["key"] == key_name]
+    return [row["requests"] for row in rows if (row["model"] == model if model else row["model"] != LAST)]
 
 
-def _status(key):
-    body = {"model": CHAT_MODEL, "messages": [{"role": "user", "content": "hello"}]}
+def _status(key, model=CHAT_MODEL):
+    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
     request = urllib.request.Request(
         f"{URL}/v1/chat/completions",
         data=json.dumps(body).encode(),

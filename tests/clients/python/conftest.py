@@ -21,7 +21,7 @@ def pytest_runtest_logreport(report):
         "api": api,
         "result": report.outcome,
         "saw": dict(report.user_properties).get("saw", ""),
-        "why": str(report.longrepr).strip().splitlines()[-1] if report.failed else "",
+        "why": " ".join(report.longrepr.reprcrash.message.split()) if report.failed else "",
     }
     with open(os.environ["CLIENT_RESULTS"], "a", encoding="utf-8") as results:
         results.write(json.dumps(result) + "\n")

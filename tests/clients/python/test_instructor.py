@@ -77,16 +77,6 @@ def test_responses():
     assert found.city
 
 
-def test_cancellation():
-    question = Question("stall=3:60s")
-    partial = client().chat.completions.create_partial
-    stream = partial(model=CHAT_MODEL, messages=question.messages, response_model=Place)
-    next(stream)
-    stream.close()
-    del stream
-    assert question.ended() == "client_gone"
-
-
 def test_upstream_429():
     question, begun = Question("status=429:1+retry-after=2"), time.monotonic()
     assert ask(question).city

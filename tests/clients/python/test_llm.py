@@ -1,4 +1,4 @@
-"""The `llm` command line, with the gateway in its `extra-openai-models.yaml`, by chat and by Responses."""
+"""The `llm` command line, with the gateway in its `extra-openai-models.yaml`."""
 
 import json
 import os
@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 from callers import (
     CHAT_MODEL,
     KEY,
@@ -31,11 +30,6 @@ MODELS = """
 TOOL = "def weather(city: str) -> str:\n    'Looks out.'\n    return 'rain'\n"
 
 
-@pytest.fixture(params=["chat", "responses"])
-def model(request):
-    return request.param
-
-
 def home(url):
     """A folder with the settings of a user of this address."""
     folder = Path(os.environ["CLIENT_FOLDER"]) / url.rsplit(":", 1)[1]
@@ -48,7 +42,7 @@ def llm(*words, url=URL):
     return subprocess.run([*LLM, *words], env=home(url), capture_output=True, text=True, timeout=60)
 
 
-def ask(model, question, *words, key=KEY, url=URL):
+def ask(question, *words, key=KEY, url=URL, model="chat"):
     return llm("prompt", "-m", model, "--key", key, question.text, *words, url=url)
 
 
@@ -63,43 +57,51 @@ def fault(ran):
     return ran.stderr.strip().splitlines()[-1]
 
 
-def test_chat(model):
-    assert answer(ask(model, Question(), "--no-stream"))
+def test_chat():
+    assert answer(ask(Question(), "--no-stream"))
 
 
-def test_stream(model):
-    assert answer(ask(model, Question()))
+def test_stream():
+    assert answer(ask(Question()))
 
 
-def test_stream_usage(model):
-    ran = ask(model, Question(), "--usage")
+def test_stream_usage():
+    ran = ask(Question(), "--usage")
     assert f"{len(answer(ran).split())} output" in ran.stderr
 
 
-def test_tools(model):
-    ran = ask(model, Question("tool"), "--functions", TOOL, "--no-stream", "--tools-debug", "--chain-limit", "1")
+def test_tools():
+    ran = ask(Question("tool"), "--functions", TOOL, "--no-stream", "--tools-debug", "--chain-limit", "1")
     assert "Tool call: weather(" in ran.stderr
 
 
-def test_streamed_tools(model):
-    ran = ask(model, Question("tool"), "--functions", TOOL, "--tools-debug", "--chain-limit", "1")
+def test_streamed_tools():
+    ran = ask(Question("tool"), "--functions", TOOL, "--tools-debug", "--chain-limit", "1")
     assert "Tool call: weather(" in ran.stderr
 
 
-def test_structured_output(model):
-    assert json.loads(answer(ask(model, Question(), "--schema", json.dumps(WEATHER))))["city"]
+def test_structured_output():
+    assert json.loads(answer(ask(Question(), "--schema", json.dumps(WEATHER))))["city"]
 
 
-@pytest.mark.parametrize("name", ["text-embedding-3-small"], ids=["chat"])
-def test_embeddings(name):
+def test_embeddings():
     given = {**home(URL), "OPENAI_BASE_URL": f"{URL}/v1", "OPENAI_API_KEY": KEY}
-    ran = subprocess.run([*LLM, "embed", "-m", name, "-c", "one"], env=given, capture_output=True, text=True)
+    command = [*LLM, "embed", "-m", "text-embedding-3-small", "-c", "one"]
+    ran = subprocess.run(command, env=given, capture_output=True, text=True, timeout=60)
     assert len(json.loads(answer(ran))) == 1536
 
 
-def test_cancellation(model):
+def test_responses():
+    assert answer(ask(Question(), "--no-stream", model="responses"))
+
+
+def test_responses_stream():
+    assert answer(ask(Question(), model="responses"))
+
+
+def test_cancellation():
     question = Question("stall=12:60s+out=41")
-    command = [*LLM, "prompt", "-m", model, "--key", KEY, question.text]
+    command = [*LLM, "prompt", "-m", "chat", "--key", KEY, question.text]
     child = subprocess.Popen(command, env=home(URL), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert child.stdout.read(1)
     child.send_signal(signal.SIGINT)
@@ -109,54 +111,54 @@ def test_cancellation(model):
     assert question.ended() == "client_gone"
 
 
-def test_upstream_429(model):
+def test_upstream_429():
     question, begun = Question("status=429:1+retry-after=2"), time.monotonic()
-    assert answer(ask(model, question))
+    assert answer(ask(question))
     assert question.statuses() == [429, 200]
     assert time.monotonic() - begun >= 2
 
 
-def test_upstream_429_raised(model, saw):
+def test_upstream_429_raised(saw):
     question = Question("status=429+retry-after=0")
-    saw(f"`{same_as_directly(model, question)}`; it shows no headers")
+    saw(f"`{same_as_directly(question)}`; it shows no headers")
 
 
-def test_stream_error(model, saw):
-    saw(f"`{same_as_directly(model, Question('error-frame=6'))}`")
+def test_stream_error(saw):
+    saw(f"`{same_as_directly(Question('error-frame=6'))}`")
 
 
-def test_stream_cut(model, saw):
-    saw(f"`{same_as_directly(model, Question('cut=2500+out=60'))}`")
+def test_stream_cut(saw):
+    saw(f"`{same_as_directly(Question('cut=2500+out=60'))}`")
 
 
-def same_as_directly(model, question):
-    through, directly = fault(ask(model, question)), fault(ask(model, question, url=MOCK_URL))
+def same_as_directly(question):
+    through, directly = fault(ask(question)), fault(ask(question, url=MOCK_URL))
     assert through == directly
     return through
 
 
-def test_spent_budget(model, saw):
+def test_spent_budget(saw):
     caller = spent()
-    told = fault(ask(model, caller.question, key=caller.key))
+    told = fault(ask(caller.question, key=caller.key))
     assert "402" in told
     assert caller.attempts() == 1
     saw("the gateway's message")
 
 
-def test_rate_limit(model):
+def test_rate_limit():
     caller = limited()
     caller.use_up()
-    assert answer(ask(model, caller.question, key=caller.key))
+    assert answer(ask(caller.question, key=caller.key))
     assert caller.attempts() == 2
 
 
-def test_unknown_key(model):
+def test_unknown_key():
     caller = unknown()
-    assert "401" in fault(ask(model, caller.question, key=caller.key))
+    assert "401" in fault(ask(caller.question, key=caller.key))
     assert caller.attempts() == 1
 
 
-def test_model_not_allowed(model):
+def test_model_not_allowed():
     caller = barred()
-    assert "403" in fault(ask(model, caller.question, key=caller.key))
+    assert "403" in fault(ask(caller.question, key=caller.key))
     assert caller.attempts() == 1
