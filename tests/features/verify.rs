@@ -246,6 +246,14 @@ fn a_renamed_parameter_shows_where_the_upstream_names_it() {
 }
 
 #[test]
+fn an_upstreams_own_server_timing_stays_beside_ours() {
+    let upstream = Recorder::start(|_| json_answer(200, "server-timing: edge;dur=9\r\n", "{}"));
+    let words = ["--model", "m", "--only", "models,unknown-path"];
+    let (exit, report) = verify_json(&setup(upstream.addr), &words);
+    assert_eq!(exit, 0, "{report:#}");
+}
+
+#[test]
 fn an_account_without_credit_is_code_3() {
     let mock = mock();
     let (exit, _, said) = verify(&setup(mock.addr), &["--yes", "--model", "gpt-4o@status=402"]);
