@@ -80,6 +80,10 @@ enum VerifyFault {
     Unreached { upstream: String, why: String },
     #[error("the upstream `{upstream}` refuses the credential (401); see its `api_key` and `auth`")]
     Refused { upstream: String },
+    #[error(
+        "the upstream `{upstream}` answers {status} to a request for {model}: has the account access and credit?"
+    )]
+    TurnedAway { upstream: String, model: String, status: u16 },
     #[error("no upstream is called `{0}`; there are: {1}")]
     NoSuchUpstream(String, String),
     #[error("the config has several upstreams, choose one: --upstream {0}")]
@@ -110,6 +114,15 @@ enum VerifyFault {
     Io(#[from] std::io::Error),
 }
 
+impl VerifyFault {
+    const fn exit(&self) -> Exit {
+        match self {
+            Self::Unreached { .. } | Self::Refused { .. } | Self::TurnedAway { .. } => Exit::Unreached,
+            _ => Exit::Failed,
+        }
+    }
+}
+
 /// Runs the comparison and prints what it found.
 #[must_use]
 pub fn run(args: &VerifyArgs) -> Exit {
@@ -121,8 +134,7 @@ pub fn run(args: &VerifyArgs) -> Exit {
         Ok(report) => report,
         Err(fault) => {
             note(&format!("tollgate verify: {fault}"));
-            let is_upstreams = matches!(fault, VerifyFault::Unreached { .. } | VerifyFault::Refused { .. });
-            return if is_upstreams { Exit::Unreached } else { Exit::Failed };
+            return fault.exit();
         }
     };
     if args.json {
@@ -214,6 +226,9 @@ async fn terms(args: &VerifyArgs, upstream: &Upstream, way: &Way) -> Result<Term
 }
 
 fn cases(args: &VerifyArgs, terms: &Terms) -> Result<Vec<Case>, VerifyFault> {
+    for case in args.only.iter().filter(|case| !case.suits(terms)) {
+        note(&format!("{}: there is nothing to ask of this upstream", case.name()));
+    }
     let wanted = |case: &Case| (args.only.is_empty() || args.only.contains(case)) && case.suits(terms);
     let cases: Vec<Case> = Case::ALL.into_iter().filter(wanted).collect();
     if cases.is_empty() { Err(VerifyFault::NoCase) } else { Ok(cases) }

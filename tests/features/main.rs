@@ -20,3 +20,4 @@ mod routes;
 mod secure;
 mod stop;
 mod telemetry;
+mod verify;

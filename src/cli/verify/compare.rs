@@ -74,7 +74,7 @@ fn compare_bodies(is_exact: bool, directly: &Answer, other: &Answer, found: &mut
     if one == two {
         return;
     }
-    if directly.header("content-type").starts_with("text/event-stream") {
+    if directly.is_stream() {
         compare_streams(&Stream::read(&one), &Stream::read(&two), [directly, other], found);
         return;
     }

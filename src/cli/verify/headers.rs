@@ -1,6 +1,6 @@
 //! Which headers of two answers must be the same, and how: name, order, value. Pure.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::compare::{Difference, Part};
 use super::way::Answer;
@@ -22,13 +22,18 @@ pub(super) fn compare(directly: &Answer, other: &Answer, is_exact: bool, found: 
     let mut note = |name: &HeaderName, text: String| {
         found.push(Difference::new(Part::Headers, name.as_str(), text));
     };
-    for name in one.iter().filter(|name| !other.headers.contains_key(*name)) {
+    for name in one.iter().filter(|name| !two.contains(name)) {
         note(name, format!("`{name}` is gone"));
     }
-    for name in two.iter().filter(|name| !directly.headers.contains_key(*name)) {
+    let is_stream = directly.is_stream();
+    for name in two.iter().filter(|name| !one.contains(name)) {
+        // who has all of an answer may say how long it is; of a stream nobody should have all
+        if name == header::CONTENT_LENGTH && !is_stream {
+            continue;
+        }
         note(name, format!("`{name}` is new"));
     }
-    for name in one.iter().filter(|name| other.headers.contains_key(*name)) {
+    for name in one.iter().filter(|name| two.contains(name)) {
         if rule(name, is_exact) == Rule::Equal {
             let (left, right) = (values(&directly.headers, name), values(&other.headers, name));
             if left != right {
@@ -36,8 +41,8 @@ pub(super) fn compare(directly: &Answer, other: &Answer, is_exact: bool, found: 
             }
         }
     }
-    let left = one.iter().filter(|name| other.headers.contains_key(*name));
-    let right = two.iter().filter(|name| directly.headers.contains_key(*name));
+    let left = one.iter().filter(|name| two.contains(name));
+    let right = two.iter().filter(|name| one.contains(name));
     if let Some((was, is)) = left.zip(right).find(|(left, right)| left != right) {
         found.push(Difference::new(Part::Headers, "order", format!("`{is}` stands where `{was}` stood")));
     }
@@ -45,7 +50,14 @@ pub(super) fn compare(directly: &Answer, other: &Answer, is_exact: bool, found: 
 
 /// The names that count, in order, each once.
 fn kept(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers.keys().filter(|name| rule(name, false) != Rule::Ignored).cloned().collect()
+    let is_foreign =
+        |name: &HeaderName| headers.get_all(name).iter().any(|value| !is_our_timing(name, value));
+    headers.keys().filter(|name| rule(name, false) != Rule::Ignored && is_foreign(name)).cloned().collect()
+}
+
+/// Ours stands beside an upstream's own.
+fn is_our_timing(name: &HeaderName, value: &HeaderValue) -> bool {
+    name == "server-timing" && value.as_bytes().starts_with(b"tollgate;")
 }
 
 fn values(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
@@ -74,19 +86,25 @@ const IGNORED: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-    "server-timing",
     // which versions of HTTP a host speaks, and where else
     "alt-svc",
 ];
-const OF_ONE_REQUEST: &[&str] =
-    &["date", "set-cookie", "cf-ray", "age", "etag", "retry-after", "x-envoy-upstream-service-time", "via"];
+const OF_ONE_REQUEST: &[&str] = &[
+    "date",
+    "set-cookie",
+    "cf-ray",
+    "age",
+    "etag",
+    "retry-after",
+    "x-envoy-upstream-service-time",
+    "via",
+    "server-timing",
+];
 const OF_ONE_REQUEST_IN: &[&str] =
     &["request-id", "requestid", "ratelimit", "processing-ms", "trace", "correlation"];
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     fn answer(pairs: &[(&'static str, &'static str)]) -> Answer {
@@ -126,8 +144,20 @@ mod tests {
     }
 
     #[test]
+    fn a_length_may_be_added_but_not_to_a_stream() {
+        let json = [("content-type", "application/json"), ("content-length", "2")];
+        assert!(differences(&json[..1], &json).is_empty());
+        let stream = [("content-type", "text/event-stream"), ("content-length", "2")];
+        assert_eq!(differences(&stream[..1], &stream), ["`content-length` is new"]);
+    }
+
+    #[test]
     fn our_own_and_the_connections_headers_do_not_count() {
-        let added = [("x-tollgate-attempts", "1"), ("server-timing", "x"), ("connection", "close")];
+        let ours = ("server-timing", "tollgate;dur=0.4");
+        let added = [("x-tollgate-attempts", "1"), ours, ("connection", "close")];
         assert!(differences(&[], &added).is_empty());
+        let upstreams = [("server-timing", "edge;dur=9")];
+        assert!(differences(&upstreams, &[("server-timing", "edge;dur=8"), ours]).is_empty());
+        assert_eq!(differences(&upstreams, &[ours]), ["`server-timing` is gone"]);
     }
 }

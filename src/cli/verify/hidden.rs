@@ -32,15 +32,15 @@ impl Hidden {
     }
 
     /// The text without them.
-    pub(super) fn from(&self, text: &str) -> String {
+    pub(super) fn out_of(&self, text: &str) -> String {
         self.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret.expose(), MASK))
     }
 
     /// The headers without them.
-    pub(super) fn from_headers(&self, mut headers: HeaderMap) -> HeaderMap {
+    pub(super) fn out_of_headers(&self, mut headers: HeaderMap) -> HeaderMap {
         for value in headers.values_mut() {
             let text = String::from_utf8_lossy(value.as_bytes());
-            let clean = self.from(&text);
+            let clean = self.out_of(&text);
             if clean != text {
                 *value = HeaderValue::from_str(&clean).unwrap_or_else(|_| HeaderValue::from_static(MASK));
             }
@@ -63,9 +63,9 @@ mod tests {
             r#"{"base_url":"http://h","api_key":"sk-a/b","headers":{"x-org":"org-12345","x-v":"v2"}}"#;
         let upstream = Upstream::build("u", &serde_json::from_str(section).unwrap()).unwrap();
         let hidden = Hidden::of(&upstream);
-        assert_eq!(hidden.from(r#"sk-a/b sk-a\/b org-12345 v2"#), "(secret) (secret) (secret) v2");
+        assert_eq!(hidden.out_of(r#"sk-a/b sk-a\/b org-12345 v2"#), "(secret) (secret) (secret) v2");
         let mut headers = HeaderMap::new();
         headers.insert("echo", HeaderValue::from_static("Bearer sk-a/b"));
-        assert_eq!(hidden.from_headers(headers)["echo"], "Bearer (secret)");
+        assert_eq!(hidden.out_of_headers(headers)["echo"], "Bearer (secret)");
     }
 }

@@ -26,7 +26,7 @@ pub(super) async fn reach(upstream: &str, terms: &Terms, way: &Way) -> Result<Ve
 }
 
 /// Whether an answer shows that the upstream takes the credential and is in service.
-pub(super) fn admitted(upstream: &str, answer: &Answer) -> Result<(), VerifyFault> {
+fn admitted(upstream: &str, answer: &Answer) -> Result<(), VerifyFault> {
     let upstream = upstream.to_owned();
     match answer.status {
         401 => Err(VerifyFault::Refused { upstream }),

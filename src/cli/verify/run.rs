@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use super::VerifyFault;
 use super::case::{Case, Terms};
 use super::compare::{Difference, Part, compare, without};
-use super::plan::admitted;
 use super::report::Row;
 use super::usage::{self, Finding};
 use super::way::{Answer, Way};
@@ -58,7 +57,7 @@ impl Run {
                 directly = run.directly(ways, *case, &terms).await?;
             }
             let asked = run.compare(ways, *case, &terms, directly).await?;
-            let word = if asked.differences.is_empty() { "equal" } else { "different" };
+            let word = if asked.differences.is_empty() { "same answers" } else { "different" };
             progress(&format!("{:>2}/{} {} {word}", place + 1, cases.len(), case.name()));
             run.asked.push(asked);
         }
@@ -73,8 +72,9 @@ impl Run {
             .ask(&case.asked(terms))
             .await
             .map_err(|fault| VerifyFault::Unreached { upstream: upstream.clone(), why: fault.to_string() })?;
-        if answer.status == 401 {
-            admitted(upstream, &answer)?;
+        if case.most_output().is_some() && REFUSALS.contains(&answer.status) {
+            let (upstream, model) = (upstream.clone(), terms.model.clone());
+            return Err(VerifyFault::TurnedAway { upstream, model, status: answer.status });
         }
         Ok(answer)
     }
@@ -167,5 +167,7 @@ fn fair_costs(case: Case, terms: &Terms, answer: &Answer, catalogue: &Catalogue,
     fair
 }
 
+/// An account that may not ask shows nothing about a gateway.
+const REFUSALS: &[u16] = &[401, 402, 403, 429];
 /// What newer models call the cap of a chat, and say so when they are asked by the old name.
 const NEW_CAP: &str = "max_completion_tokens";

@@ -25,11 +25,11 @@ pub(super) enum Detail {
 /// The places of `value`, in order.
 pub(super) fn outline(value: &Value, detail: Detail) -> Vec<Leaf> {
     let mut leaves = Vec::new();
-    walk(value, String::new(), detail, &mut leaves);
+    walk(value, "", detail, &mut leaves);
     leaves
 }
 
-fn walk(value: &Value, path: String, detail: Detail, leaves: &mut Vec<Leaf>) {
+fn walk(value: &Value, path: &str, detail: Detail, leaves: &mut Vec<Leaf>) {
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -42,24 +42,24 @@ fn walk(value: &Value, path: String, detail: Detail, leaves: &mut Vec<Leaf>) {
     let counts = detail == Detail::Values || FIXED.contains(&name) || name == CREATED || name == CREATED_AT;
     let is_scalar = !matches!(value, Value::Array(_) | Value::Object(_));
     let shown = (counts && is_scalar).then(|| value.to_string());
-    leaves.push(Leaf { path: path.clone(), kind, value: shown });
+    leaves.push(Leaf { path: path.into(), kind, value: shown });
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                walk(member, below, detail, leaves);
+                walk(member, &below, detail, leaves);
             }
         }
         Value::Array(items) if detail == Detail::Values => {
             for (place, item) in items.iter().enumerate() {
-                walk(item, format!("{path}[{place}]"), detail, leaves);
+                walk(item, &format!("{path}[{place}]"), detail, leaves);
             }
         }
         Value::Array(items) => {
             let mut last = Vec::new();
             for item in items {
                 let mut this = Vec::new();
-                walk(item, format!("{path}[]"), detail, &mut this);
+                walk(item, &format!("{path}[]"), detail, &mut this);
                 if this != last {
                     leaves.extend(this.iter().cloned());
                     last = this;

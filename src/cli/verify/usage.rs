@@ -1,6 +1,8 @@
 //! What an answer says it used, against what the gateway counted. Reads usage by itself: the gateway's own
 //! reader is what is judged here. Pure.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use super::case::Case;
@@ -19,6 +21,13 @@ pub(super) struct Counts {
     pub(super) cache_write: u64,
     pub(super) output: u64,
     pub(super) reasoning: u64,
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { input, cached, cache_write, output, reasoning } = self;
+        write!(f, "{input} in ({cached} cached, {cache_write} written), {output} out ({reasoning} reasoning)")
+    }
 }
 
 /// What was found about the usage of one case.
@@ -51,8 +60,7 @@ pub(super) fn reported(answer: &Answer) -> Option<Counts> {
     if answer.status >= 400 {
         return None;
     }
-    let is_stream = answer.header("content-type").starts_with("text/event-stream");
-    let pieces: Vec<&str> = if is_stream {
+    let pieces: Vec<&str> = if answer.is_stream() {
         answer.body.lines().filter_map(|line| line.strip_prefix("data:")).collect()
     } else {
         vec![&answer.body]
@@ -142,7 +150,7 @@ pub(super) fn against_row(
         };
     };
     if told != counted {
-        return Finding::differs(format!("counted {counted:?}, the answer reports {told:?}"));
+        return Finding::differs(format!("counted {counted}, the answer reports {told}"));
     }
     Finding::same(shown)
 }
@@ -169,4 +177,76 @@ pub(super) fn against_cost(answer: &Answer, fair: &[NanoUsd]) -> Finding {
     let fair: Vec<String> = fair.iter().map(|cost| cost.to_usd_string()).collect();
     let told = told.to_usd_string();
     Finding::differs(format!("it says {told} USD; what the answer reports costs {} USD", fair.join(" or ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+
+    use super::*;
+
+    fn answer(content_type: &'static str, body: &str) -> Answer {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        Answer { status: 200, headers, body: body.into(), is_whole: true, asked_at: 0 }
+    }
+
+    fn row(input: u64, output: u64, source: UsageSource) -> Record {
+        let usage = Usage { input_tokens: input, output_tokens: output, ..Usage::default() };
+        Record { usage, usage_source: source, ..Record::default() }
+    }
+
+    #[test]
+    fn usage_is_read_in_every_dialect() {
+        let chat = r#"{"usage":{"prompt_tokens":9,"completion_tokens":3,
+            "prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":2}}}"#;
+        let expected = Counts { input: 9, cached: 4, cache_write: 0, output: 3, reasoning: 2 };
+        assert_eq!(reported(&answer("application/json", chat)), Some(expected));
+        let messages = "event: message_start\ndata: {\"message\":{\"usage\":{\"input_tokens\":5,\
+            \"cache_read_input_tokens\":2,\"cache_creation_input_tokens\":1,\"output_tokens\":1}}}\n\n\
+            event: message_delta\ndata: {\"usage\":{\"output_tokens\":7}}\n\n";
+        let expected = Counts { input: 8, cached: 2, cache_write: 1, output: 7, reasoning: 0 };
+        assert_eq!(reported(&answer("text/event-stream", messages)), Some(expected));
+        let unasked = "data: {\"choices\":[],\"usage\":null}\n\ndata: [DONE]\n\n";
+        assert_eq!(reported(&answer("text/event-stream", unasked)), None);
+    }
+
+    #[test]
+    fn a_count_that_is_not_the_reported_one_is_a_difference() {
+        let told = answer("application/json", r#"{"usage":{"prompt_tokens":9,"completion_tokens":3}}"#);
+        let judged = |output| {
+            let row = row(9, output, UsageSource::Reported);
+            against_row(Case::Chat, &told, Some(&row), None)
+        };
+        assert_eq!(judged(3), Finding::same("9+3".into()));
+        assert!(judged(4).difference.is_some());
+        assert!(against_row(Case::Chat, &told, None, None).difference.is_some(), "no record");
+    }
+
+    #[test]
+    fn what_the_client_is_not_told_is_held_against_the_same_words_asked_before() {
+        let untold = answer("text/event-stream", "data: [DONE]\n\n");
+        let judged = |input| {
+            let row = row(input, 3, UsageSource::Reported);
+            against_row(Case::ChatStream, &untold, Some(&row), Some(9)).difference
+        };
+        assert_eq!((judged(9).is_none(), judged(8).is_some()), (true, true));
+    }
+
+    #[test]
+    fn an_error_that_was_charged_is_a_difference() {
+        let error = Answer { status: 404, ..answer("application/json", "{}") };
+        let judged = |row: &Record| against_row(Case::UnknownModel, &error, Some(row), None).difference;
+        assert!(judged(&row(9, 0, UsageSource::Estimated)).is_some());
+        assert!(judged(&Record::default()).is_none());
+    }
+
+    #[test]
+    fn a_cost_is_fair_if_it_is_that_of_the_reported_usage() {
+        let mut told = answer("application/json", r#"{"usage":{"prompt_tokens":9,"completion_tokens":3}}"#);
+        told.headers.insert("x-tollgate-cost-usd", HeaderValue::from_static("0.000003"));
+        assert_eq!(against_cost(&told, &[NanoUsd::new(3_000)]), Finding::same("9+3".into()));
+        assert!(against_cost(&told, &[NanoUsd::new(3_001)]).difference.is_some());
+        assert!(!against_cost(&told, &[]).is_compared);
+    }
 }

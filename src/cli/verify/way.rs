@@ -44,6 +44,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Whether it is a stream of events.
+    pub(super) fn is_stream(&self) -> bool {
+        self.header("content-type").starts_with("text/event-stream")
+    }
+
     /// A header's text; empty if there is none.
     pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -77,19 +82,32 @@ impl Way {
         Ok(Self::to_upstream(Upstream::build("the gateway", &section)?, tls, hidden))
     }
 
-    /// Asks once and reads the answer to its end.
+    /// Asks, and asks again where the answer is that it was too often.
     pub(super) async fn ask(&self, asked: &Asked) -> Result<Answer, SendFault> {
+        for _ in 0..TRIES_WHEN_LIMITED {
+            let answer = self.ask_once(asked).await?;
+            if answer.status != 429 {
+                return Ok(answer);
+            }
+            let wait = answer.header("retry-after").parse().map_or(USUAL_WAIT, Duration::from_secs);
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+        }
+        self.ask_once(asked).await
+    }
+
+    /// Asks once and reads the answer to its end.
+    async fn ask_once(&self, asked: &Asked) -> Result<Answer, SendFault> {
         let request = self.compose(asked)?;
         let asked_at = self.clock.now().as_secs();
         let answered = async {
             let (parts, body) =
                 self.client.send(&self.upstream, request, Freshness::Any, None).await?.into_parts();
             let (body, is_whole) = read(body).await;
-            let body = decoded(&parts.headers, body);
+            let body = decoded(&parts.headers, &body);
             Ok(Answer {
                 status: parts.status.as_u16(),
-                headers: self.hidden.from_headers(parts.headers),
-                body: self.hidden.from(&body),
+                headers: self.hidden.out_of_headers(parts.headers),
+                body: self.hidden.out_of(&body),
                 is_whole,
                 asked_at,
             })
@@ -143,15 +161,19 @@ async fn read(mut body: Incoming) -> (Vec<u8>, bool) {
 }
 
 /// The text of a body; bytes that cannot be decoded stay as they are.
-fn decoded(headers: &HeaderMap, body: Vec<u8>) -> String {
+fn decoded(headers: &HeaderMap, body: &[u8]) -> String {
     let encoding = headers.get(header::CONTENT_ENCODING).and_then(|value| value.to_str().ok());
     let mut plain = Vec::new();
-    let read = Decoder::new(encoding).push(&body, |piece| plain.extend_from_slice(piece));
-    String::from_utf8_lossy(if read.is_ok() { &plain } else { &body }).into_owned()
+    let read = Decoder::new(encoding).push(body, |piece| plain.extend_from_slice(piece));
+    String::from_utf8_lossy(if read.is_ok() { &plain } else { body }).into_owned()
 }
 
 const USER_AGENT: &str = concat!("tollgate-verify/", env!("CARGO_PKG_VERSION"));
 /// A list of all models of an aggregator is a few MiB.
 const LONGEST_ANSWER: usize = 32 << 20;
+/// New accounts may ask a few times a minute.
+const TRIES_WHEN_LIMITED: u32 = 2;
+const USUAL_WAIT: Duration = Duration::from_secs(5);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// Answers of a few tokens; the slowest reasoning models take half of it.
 const PATIENCE: Duration = Duration::from_mins(2);

@@ -11,7 +11,7 @@ mod flow;
 mod live;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use super::body::Outgoing;
 use super::error::Refusal;
@@ -152,7 +152,10 @@ fn stamp(x: &Exchange, headers: &mut HeaderMap) {
     let overhead = x.record.overhead_us;
     if overhead > 0 {
         let (whole, part) = (overhead / 1_000, overhead % 1_000);
-        headers::set(headers, "server-timing", &format!("tollgate;dur={whole}.{part:03}"));
+        // beside the upstream's own
+        if let Ok(value) = HeaderValue::from_str(&format!("tollgate;dur={whole}.{part:03}")) {
+            headers.append("server-timing", value);
+        }
     }
 }
 
