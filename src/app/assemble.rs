@@ -166,6 +166,7 @@ impl Plan<'_> {
                 budget_wait: settings.server.budget_wait.0,
                 coalesce_wait: settings.cache.coalesce_wait.0,
                 socket_idle: settings.server.socket_idle_timeout.0,
+                deferred_for: settings.ledger.deferred_for.0,
             },
         }
     }

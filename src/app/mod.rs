@@ -3,6 +3,7 @@
 mod admin_api;
 mod assemble;
 mod budget_rows;
+mod deferred;
 mod reconcile;
 mod reload;
 mod running;

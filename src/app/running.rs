@@ -12,6 +12,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::admin_api::{self, AdminView};
 use super::assemble::{AssemblyFault, Lasting, plan};
+use super::deferred::{self, MOST_DEFERRED, Overdue};
 use super::reconcile::{self, Reconciler, Superseded};
 use super::reload::Reloader;
 use super::spent::spent_before;
@@ -24,6 +25,7 @@ use crate::cache::Cache;
 use crate::config::environment;
 use crate::config::settings::{HalfClosed, Settings};
 use crate::identity::{Pepper, PepperFault};
+use crate::ledger::deferred::Deferred;
 use crate::ledger::journal::{Journal, JournalFault};
 use crate::ledger::recovery::recover;
 use crate::ledger::retention::Retention;
@@ -89,6 +91,7 @@ pub struct Running {
     admin_thread: thread::JoinHandle<()>,
     writer: WriterHandle,
     reconciler: Reconciler,
+    overdue: Overdue,
 }
 
 /// Starts a gateway. `config` is the file that reloads read again.
@@ -125,6 +128,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let writer = writer::start_retiring(Arc::clone(&journal), Box::new(store), retention)?;
     let door = Arc::new(Door {
         live: Live::new(policy),
+        deferred: Deferred::new(MOST_DEFERRED),
         cache: Cache::new(&settings.cache, clock.clone()),
         counting: CountingPool::start(COUNTING_THREADS, COUNTING_QUEUE)?,
         body_memory: Arc::new(Semaphore::new(body_permits(settings))),
@@ -140,6 +144,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         clock,
         chance,
     });
+    deferred::take_up(&door, &settings.data_dir)?;
     let (stop, stopped) = watch::channel(false);
     let tls = tls_config()?;
     let listening = listening(settings)?;
@@ -147,6 +152,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let station = || Station { door: Arc::clone(&door), client: Client::new(Arc::clone(&tls)), scheme };
     let workers = server::start(&listening, &stopped, station)
         .map_err(|error| StartFault::Listen { address: settings.listen.clone(), error })?;
+    let overdue = deferred::start(Arc::clone(&door))?;
     let reconciler = reconcile::start(Arc::clone(&door), Arc::clone(&lasting))?;
     let reloader =
         Reloader::new(config, Arc::clone(&door), Arc::clone(&lasting), reconciler.bell(), fingerprint);
@@ -159,7 +165,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     };
     let (admin, admin_thread) = admin_api::serve(settings, view, ledger_status(writer.watcher()), stopped)?;
     let data = workers.address;
-    Ok(Running { data, admin, door, reloader, stop, workers, admin_thread, writer, reconciler })
+    Ok(Running { data, admin, door, reloader, stop, workers, admin_thread, writer, reconciler, overdue })
 }
 
 impl Running {
@@ -185,6 +191,7 @@ impl Running {
         if self.admin_thread.join().is_err() {
             tracing::error!("the admin thread panicked");
         }
+        self.overdue.stop();
         self.reconciler.stop();
         let status = self.writer.stop();
         if let Some(error) = status.last_error {

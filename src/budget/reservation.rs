@@ -128,6 +128,17 @@ impl Reservation {
         self.charged_at
     }
 
+    /// Charges what it is settled with in those of `budgets`, too, that were not in force when it was made.
+    pub fn include(&mut self, budgets: &[Arc<Budget>], spender: &Spender<'_>) {
+        let mut new = impose(budgets, spender, Need::default(), self.charged_at);
+        let (known, mut new_ones): (Vec<Held>, Vec<Held>) = std::mem::take(&mut new.held)
+            .into_iter()
+            .partition(|new| self.held.iter().any(|held| Arc::ptr_eq(&held.account, &new.account)));
+        new.held = known;
+        self.held.append(&mut new_ones);
+        self.held.sort_unstable_by_key(|held| held.account.order);
+    }
+
     /// All that is held.
     #[must_use]
     pub const fn held(&self) -> Need {

@@ -387,6 +387,17 @@ proptest! {
 }
 
 #[test]
+fn a_budget_that_came_after_the_admission_is_charged_for_it_once() {
+    let book = Book::new();
+    let (old, new) = (book.open(spec("a", usd(100))), book.open(spec("b", usd(100))));
+    let mut held = reserve(&[Arc::clone(&old)], need(60), NOON).unwrap();
+    held.include(&[Arc::clone(&old), Arc::clone(&new)], &spender("", ""));
+    assert_eq!((counters(&old, NOON), counters(&new, NOON)), ((0, 60), (0, 0)));
+    let _ = held.settle(need(70));
+    assert_eq!((counters(&old, NOON), counters(&new, NOON)), ((70, 0), (70, 0)));
+}
+
+#[test]
 fn a_late_bill_is_owed_by_a_budget_that_has_nothing_left() {
     let budget = Book::new().open(spec("a", usd(100)));
     let _ = reserve(&[Arc::clone(&budget)], need(100), NOON).unwrap().settle(need(100));

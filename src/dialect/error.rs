@@ -35,7 +35,7 @@ pub fn frame(operation: Operation, error: &ErrorShape<'_>) -> Vec<u8> {
     match operation {
         Operation::Messages => event("event: error\n", &anthropic(error)),
         // nested under `error`, because the Python SDK raises on that key only
-        Operation::Responses | Operation::ResponsesCompact => {
+        Operation::Responses | Operation::ResponsesCompact | Operation::Decisions => {
             event("event: error\n", &json!({ "type": "error", "sequence_number": 0, "error": openai(error) }))
         }
         _ => event("", &json!({ "error": openai(error) })),

@@ -16,6 +16,20 @@ const MAX_EXTRA: usize = 16;
 const MAX_LABEL: usize = 256;
 const MAX_MESSAGE: usize = 1024;
 
+/// How the work stands that an answer tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Work {
+    /// It says nothing of work that outlasts it.
+    #[default]
+    Untold,
+    /// It goes on after this answer.
+    Pending,
+    /// It is over, with whatever was made.
+    Ended,
+    /// It is over and came to nothing.
+    Failed,
+}
+
 /// What an answer said about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a separate fact that a record or a metric shows")]
@@ -59,6 +73,14 @@ pub struct Reading {
     pub choices: u32,
     /// Other models billed by the same answer; an empty name means the model of the answer.
     pub extra: Vec<(String, Usage)>,
+    /// How the work stands: of a background response, a batch.
+    pub work: Work,
+    /// Over how many answers the usage is summed up; 0 stands for one.
+    pub answers: u64,
+    /// The file that a batch wrote its answers to.
+    pub output_file: Option<String>,
+    /// What a stored object said of itself. The answer that carried it used nothing.
+    pub stored: Option<Box<Reading>>,
 }
 
 /// An error that an upstream reported in its answer.
@@ -108,6 +130,10 @@ impl Facts {
         if let Some(tier) = tier.some() {
             self.reading.service_tier = Some(clipped(tier, MAX_LABEL).to_owned());
         }
+    }
+
+    pub(super) fn output_file(&mut self, id: &Text<'_>) {
+        note(&mut self.reading.output_file, id);
     }
 
     pub(super) fn speed(&mut self, speed: &Text<'_>) {

@@ -7,13 +7,15 @@ use serde_json::value::RawValue;
 
 use super::decode::Decoder;
 use super::facts::Facts;
-pub use super::facts::{MAX_OUTPUT_TEXT, Reading, StreamError};
+pub use super::facts::{MAX_OUTPUT_TEXT, Reading, StreamError, Work};
+use super::jsonl::{Line, Lines};
 use super::kept::Kept;
-use super::path::Operation;
+use super::path::{ObjectKind, Operation};
+use super::read_batches::Answers;
 use super::shown::Shown;
 use super::sse::{Event, Reader, TAIL};
 use super::usage_anthropic::Running;
-use super::{read_chat, read_media, read_messages, read_responses, usage_openai};
+use super::{read_batches, read_chat, read_media, read_messages, read_responses, usage_openai};
 
 /// The most bytes of a body that are kept to be parsed whole.
 pub const MAX_BODY: usize = if cfg!(fuzzing) { 2 << 10 } else { 16 << 20 };
@@ -24,6 +26,8 @@ pub struct Meter {
     decoder: Decoder,
     intake: Intake,
     scribe: Scribe,
+    /// It tells of something stored: what that used, this answer has not.
+    is_stored: bool,
 }
 
 /// How the decoded bytes are taken in.
@@ -31,6 +35,8 @@ pub struct Meter {
 enum Intake {
     Events(Reader),
     Body(Kept),
+    /// The answers of a batch, one line each.
+    Lines(Lines, Answers),
     /// Audio, images, or an operation that has no usage.
     Opaque {
         bytes: u64,
@@ -54,13 +60,16 @@ enum Wire {
     Messages,
     Images,
     Media,
+    Batch,
 }
 
 impl Wire {
     const fn of(operation: Operation) -> Option<Self> {
         match operation {
             Operation::ChatCompletions | Operation::Completions => Some(Self::Chat),
-            Operation::Responses | Operation::ResponsesCompact => Some(Self::Responses),
+            Operation::Responses | Operation::ResponsesCompact | Operation::Decisions => {
+                Some(Self::Responses)
+            }
             Operation::Messages => Some(Self::Messages),
             Operation::Images => Some(Self::Images),
             Operation::Embeddings
@@ -68,6 +77,7 @@ impl Wire {
             | Operation::Translations
             | Operation::Speech
             | Operation::Moderations => Some(Self::Media),
+            Operation::Batches => Some(Self::Batch),
             Operation::Models | Operation::CountTokens | Operation::Stored | Operation::Unmetered => None,
             // their messages have readers of their own
             Operation::Realtime | Operation::ResponsesSocket | Operation::Live => None,
@@ -96,6 +106,34 @@ impl Meter {
             decoder: Decoder::new(content_encoding),
             intake,
             scribe: Scribe { wire, failed: status >= 400, running: Running::default(), facts },
+            is_stored: false,
+        }
+    }
+
+    /// A meter for an answer that tells of something stored. Only what came whole tells anything: not a part
+    /// of a file that was asked for.
+    #[must_use]
+    pub fn of_stored(
+        kind: ObjectKind,
+        status: u16,
+        content_type: Option<&str>,
+        content_encoding: Option<&str>,
+    ) -> Self {
+        let (wire, intake) = match kind {
+            ObjectKind::Response => (Wire::Responses, Intake::of(content_type.unwrap_or_default())),
+            ObjectKind::Batch => (Wire::Batch, Intake::of(content_type.unwrap_or_default())),
+            // whatever they are called: files are `application/octet-stream`
+            ObjectKind::Results | ObjectKind::File => {
+                (Wire::Batch, Intake::Lines(Lines::new(), Answers::default()))
+            }
+        };
+        let is_told = status == 200;
+        let facts = Facts { collect_text: false, ..Facts::default() };
+        Self {
+            decoder: Decoder::new(content_encoding),
+            intake: if is_told { intake } else { Intake::Opaque { bytes: 0 } },
+            scribe: Scribe { wire, failed: status >= 400, running: Running::default(), facts },
+            is_stored: is_told,
         }
     }
 
@@ -122,6 +160,7 @@ impl Meter {
         let decoded = self.decoder.push(input, |plain| match intake {
             Intake::Events(reader) => reader.push(plain, |event| scribe.event(event)),
             Intake::Body(body) => body.extend(plain),
+            Intake::Lines(lines, answers) => lines.push(plain, |line| scribe.line(line, answers)),
             Intake::Opaque { .. } => {}
         });
         scribe.facts.reading.undecodable |= decoded.is_err();
@@ -133,6 +172,7 @@ impl Meter {
         match &self.intake {
             Intake::Events(_) => self.scribe.facts.reading.output_text_bytes > 0,
             Intake::Body(body) => !body.is_empty(),
+            Intake::Lines(lines, _) => !lines.is_empty(),
             Intake::Opaque { bytes } => *bytes > 0,
         }
     }
@@ -192,6 +232,11 @@ impl Meter {
         match &mut self.intake {
             Intake::Events(reader) => reader.finish(|event| self.scribe.last_event(event)),
             Intake::Body(body) => self.scribe.body(body),
+            Intake::Lines(lines, answers) => {
+                lines.finish(|line| self.scribe.line(line, answers));
+                self.scribe.facts.reading.ended = true;
+                std::mem::take(answers).tell(&mut self.scribe.facts);
+            }
             Intake::Opaque { .. } => self.scribe.facts.reading.ended = true,
         }
         let mut reading = self.scribe.facts.reading;
@@ -199,6 +244,10 @@ impl Meter {
             // What an error costs is nothing, whatever else its body says.
             reading.usage = None;
             reading.extra.clear();
+        }
+        if self.is_stored {
+            let (ended, undecodable) = (reading.ended, reading.undecodable);
+            return Reading { ended, undecodable, stored: Some(Box::new(reading)), ..Reading::default() };
         }
         reading
     }
@@ -252,6 +301,7 @@ impl Scribe {
             Wire::Responses => read_responses::event(&json, facts),
             Wire::Messages => read_messages::event(&json, running, facts),
             Wire::Images | Wire::Media => read_media::event(&json, facts),
+            Wire::Batch => read_batches::body(&json, facts),
         };
         if !read {
             self.malformed(&json);
@@ -272,6 +322,7 @@ impl Scribe {
             Wire::Responses => read_responses::body(&json, facts),
             Wire::Messages => read_messages::body(&json, facts),
             Wire::Images | Wire::Media => read_media::body(&json, facts, self.wire == Wire::Images),
+            Wire::Batch => read_batches::body(&json, facts),
         };
         let is_json = json.trim_start().starts_with(['{', '[']);
         facts.reading.ended = read || !is_json;
@@ -284,6 +335,17 @@ impl Scribe {
             // Cut off, or another format: no word on its usage.
             facts.reading.malformed += 1;
         }
+    }
+
+    /// An answer of a batch.
+    fn line(&mut self, line: Line<'_>, answers: &mut Answers) {
+        let in_its_end = |tail: &str, facts: &mut Facts| {
+            if let Some(usage) = last_usage(tail) {
+                facts.counted(usage_openai::read(usage.get()));
+            }
+        };
+        self.facts.reading.clipped += u64::from(line.is_clipped);
+        self.facts.reading.malformed += u64::from(!answers.take(line, in_its_end));
     }
 
     fn malformed(&mut self, json: &str) {
@@ -300,7 +362,7 @@ impl Scribe {
             Wire::Messages => self.running.take(usage, false, facts),
             Wire::Images => read_media::clipped_image(&name, usage, facts),
             Wire::Responses => read_responses::clipped_end(&name, usage, facts),
-            Wire::Chat | Wire::Media => facts.counted(usage_openai::read(usage.get())),
+            Wire::Chat | Wire::Media | Wire::Batch => facts.counted(usage_openai::read(usage.get())),
         }
     }
 }
@@ -321,3 +383,7 @@ pub(super) fn last_usage(tail: &str) -> Option<&RawValue> {
 #[cfg(test)]
 #[path = "meter_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "stored_tests.rs"]
+mod stored_tests;

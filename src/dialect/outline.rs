@@ -61,7 +61,9 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
         Operation::ChatCompletions => outliner.chat(&request),
         Operation::Completions => outliner.inputs(&request["prompt"]),
         Operation::Embeddings | Operation::Moderations => outliner.inputs(&request["input"]),
-        Operation::Responses | Operation::ResponsesCompact => outliner.response(&request),
+        Operation::Responses | Operation::ResponsesCompact | Operation::Decisions => {
+            outliner.response(&request);
+        }
         Operation::Messages => outliner.anthropic(&request),
         Operation::CountTokens if request["messages"].is_array() => outliner.anthropic(&request),
         Operation::CountTokens => outliner.response(&request),
@@ -76,6 +78,7 @@ pub fn outline(endpoint: &Endpoint, body: &[u8]) -> PromptOutline {
         Operation::Transcriptions
         | Operation::Translations
         | Operation::Models
+        | Operation::Batches
         | Operation::Stored
         | Operation::Unmetered => {}
     }

@@ -39,6 +39,8 @@ pub enum Operation {
     Responses,
     /// `POST /responses/compact`: billed like a response, answers a compacted conversation.
     ResponsesCompact,
+    /// `POST /decisions`: billed like a response.
+    Decisions,
     /// `POST /images/generations`, `/images/edits`, `/images/variations`
     Images,
     /// `POST /audio/transcriptions`
@@ -55,7 +57,11 @@ pub enum Operation {
     Models,
     /// `POST /responses/input_tokens`, `/messages/count_tokens`: a count, not spend.
     CountTokens,
-    /// Reads, lists, cancels and deletes of stored objects: they repeat usage that was billed before.
+    /// `POST /batches`, and `POST /messages/batches` of the Anthropic dialect: work whose usage is told when
+    /// it is fetched.
+    Batches,
+    /// Reads, lists, cancels and deletes of stored objects: they repeat usage that was billed before, or tell
+    /// that of work which went on after its answer.
     Stored,
     /// A WebSocket of the Realtime API. Its responses are parts of it, each with a row and a bill of its own.
     Realtime,
@@ -76,6 +82,8 @@ pub enum Operation {
 pub enum Metering {
     /// It spends: reserve before, settle after.
     Billed,
+    /// It spends, and nobody knows how much before the work is done: nothing can be reserved.
+    Later,
     /// Known and free of charge.
     Free,
     /// Unknown: may spend, nobody counts.
@@ -84,12 +92,13 @@ pub enum Metering {
 
 impl Operation {
     /// Every operation, for tables of metrics and tests.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ChatCompletions,
         Self::Completions,
         Self::Embeddings,
         Self::Responses,
         Self::ResponsesCompact,
+        Self::Decisions,
         Self::Images,
         Self::Transcriptions,
         Self::Translations,
@@ -98,6 +107,7 @@ impl Operation {
         Self::Messages,
         Self::Models,
         Self::CountTokens,
+        Self::Batches,
         Self::Stored,
         Self::Realtime,
         Self::ResponsesSocket,
@@ -116,6 +126,7 @@ impl Operation {
             Self::Embeddings => "embeddings",
             Self::Responses => "responses",
             Self::ResponsesCompact => "responses_compact",
+            Self::Decisions => "decisions",
             Self::Images => "images",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
@@ -124,6 +135,7 @@ impl Operation {
             Self::Messages => "messages",
             Self::Models => "models",
             Self::CountTokens => "count_tokens",
+            Self::Batches => "batches",
             Self::Stored => "stored",
             Self::Realtime => "realtime",
             Self::ResponsesSocket => "responses_socket",
@@ -143,6 +155,7 @@ impl Operation {
             Self::Embeddings => "openai.embeddings",
             Self::Responses => "openai.responses",
             Self::ResponsesCompact => "openai.responses_compact",
+            Self::Decisions => "openai.decisions",
             Self::Images => "openai.images",
             Self::Transcriptions => "openai.transcriptions",
             Self::Translations => "openai.translations",
@@ -151,6 +164,7 @@ impl Operation {
             Self::Messages => "anthropic.messages",
             Self::Models => "models",
             Self::CountTokens => "count_tokens",
+            Self::Batches => "batches",
             Self::Stored => "stored",
             Self::Realtime => "openai.realtime",
             Self::ResponsesSocket => "openai.responses_socket",
@@ -170,6 +184,7 @@ impl Operation {
             | Self::ResponsesCompact
             | Self::RealtimeResponse
             | Self::Messages => "chat",
+            Self::Decisions => "decision",
             Self::Completions => "text_completion",
             Self::Embeddings => "embeddings",
             Self::Images => "image_generation",
@@ -179,6 +194,7 @@ impl Operation {
             Self::Moderations => "moderation",
             Self::Models => "list_models",
             Self::CountTokens => "count_tokens",
+            Self::Batches => "batch",
             Self::Stored => "fetch_response",
             Self::Realtime | Self::ResponsesSocket | Self::Live => "socket",
             Self::LiveSession => "live",
@@ -201,6 +217,7 @@ impl Operation {
             | Self::Embeddings
             | Self::Responses
             | Self::ResponsesCompact
+            | Self::Decisions
             | Self::Images
             | Self::Transcriptions
             | Self::Translations
@@ -210,6 +227,7 @@ impl Operation {
             | Self::Messages => Metering::Billed,
             // a socket costs nothing by itself: what is made in it does
             Self::Realtime | Self::ResponsesSocket | Self::Live => Metering::Free,
+            Self::Batches => Metering::Later,
             Self::Moderations | Self::Models | Self::CountTokens | Self::Stored => Metering::Free,
             Self::Unmetered => Metering::Unmetered,
         }
@@ -247,6 +265,28 @@ pub enum PathStyle {
     Other,
 }
 
+/// Something stored at an upstream that may tell the usage of work which went on after its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// The upstream's id of it, percent escapes decoded.
+    pub id: String,
+}
+
+/// What is read of such an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ObjectKind {
+    /// `GET /responses/{id}` and `POST /responses/{id}/cancel`: a response, as JSON or as events.
+    Response,
+    /// `GET /batches/{id}`, `/messages/batches/{id}`, and their `/cancel`: how a batch stands.
+    Batch,
+    /// `GET /messages/batches/{id}/results`: a line for each answer.
+    Results,
+    /// `GET /files/{id}/content`: it may be the output of a batch, a line for each answer.
+    File,
+}
+
 /// What a path means.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -260,6 +300,8 @@ pub struct Endpoint {
     pub style: PathStyle,
     /// Azure: the deployment, percent escapes decoded. It is what the client calls the model.
     pub deployment: Option<String>,
+    /// The stored object that is asked for, if it may tell a usage.
+    pub object: Option<Object>,
 }
 
 /// Reads a path. Spellings that some server would resolve to a known path (doubled slashes, a trailing
@@ -326,7 +368,12 @@ fn classify_spelling(path: &str, find: &impl Fn(&[&str]) -> Found) -> Endpoint {
         Root::Bare if operation != Operation::Unmetered => (PathStyle::V1 { tail: tail() }, None),
         Root::Bare | Root::Prefixed => (PathStyle::Other, None),
     };
+    let object = route.filter(|_| operation == Operation::Stored).and_then(|route| {
+        let (kind, place) = route.object()?;
+        Some(Object { kind, id: (*names.get(depth + place)?).to_owned() })
+    });
     Endpoint {
+        object,
         dialect: dialect(root, &names[depth..]),
         operation,
         route: template(root, route),

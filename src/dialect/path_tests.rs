@@ -41,7 +41,10 @@ fn every_known_path_has_its_operation_and_template() {
         ),
         ("/api/v1/chat/completions", Op::ChatCompletions, "/{*prefix}/v1/chat/completions"),
         ("/v1/files", Op::Unmetered, "/v1/{*path}"),
-        ("/v1/messages/batches", Op::Unmetered, "/v1/{*path}"),
+        ("/v1/decisions", Op::Decisions, "/v1/decisions"),
+        ("/v1/batches", Op::Batches, "/v1/batches"),
+        ("/v1/batches/batch_1/cancel", Op::Stored, "/v1/batches/{id}/cancel"),
+        ("/v1/messages/batches", Op::Batches, "/v1/messages/batches"),
         ("/openai/deployments", Op::Unmetered, "/openai/{*path}"),
         ("/", Op::Unmetered, "/{*path}"),
         ("*", Op::Unmetered, "/{*path}"),
@@ -135,6 +138,29 @@ fn messages_speak_anthropic_and_all_else_openai() {
         ("/anything", Dialect::OpenAi),
     ] {
         assert_eq!(post(path).dialect, dialect, "{path}");
+    }
+}
+
+#[test]
+fn paths_of_stored_objects_that_may_tell_a_usage_name_them() {
+    use ObjectKind as Kind;
+    for (method, path, object) in [
+        (Method::GET, "/v1/responses/resp_1", Some((Kind::Response, "resp_1"))),
+        (Method::GET, "/openai/v1/responses/resp%5F1/", Some((Kind::Response, "resp_1"))),
+        (Method::POST, "/v1//responses/resp_1/cancel", Some((Kind::Response, "resp_1"))),
+        (Method::GET, "/v1/batches/batch_1", Some((Kind::Batch, "batch_1"))),
+        (Method::GET, "/anthropic/v1/messages/batches/b", Some((Kind::Batch, "b"))),
+        (Method::GET, "/v1/messages/batches/b/results", Some((Kind::Results, "b"))),
+        (Method::GET, "/v1/files/file-1/content", Some((Kind::File, "file-1"))),
+        (Method::GET, "/v1/responses/resp_1/input_items", None),
+        (Method::GET, "/v1/chat/completions/chatcmpl-1", None),
+        (Method::GET, "/v1/batches", None),
+        (Method::POST, "/v1/responses", None),
+        (Method::PUT, "/v1/responses/resp_1", None),
+    ] {
+        let found = classify(&method, path).object;
+        let found = found.as_ref().map(|object| (object.kind, object.id.as_str()));
+        assert_eq!(found, object, "{method} {path}");
     }
 }
 

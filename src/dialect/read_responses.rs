@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::facts::{ErrorBody, Facts};
+use super::facts::{ErrorBody, Facts, Work};
 use super::fields::{Count, Label, Loose, Text};
 use super::shown::Part;
 use super::usage_openai;
@@ -44,6 +44,10 @@ pub(super) fn event(json: &str, facts: &mut Facts) -> bool {
     if let Some(response) = &event.response {
         let ended = is_end(kind);
         response.note_head(facts, ended);
+        // the work goes on behind a stream that breaks off, if it was begun in the background
+        if ended || response.background.0 == Some(true) {
+            facts.reading.work = response.work();
+        }
         facts.reading.ended |= ended;
     }
     match event.error {
@@ -73,6 +77,7 @@ fn part(kind: &str) -> Part {
 pub(super) fn body(json: &str, facts: &mut Facts) -> bool {
     let Ok(response) = serde_json::from_str::<Response<'_>>(json) else { return false };
     response.note_head(facts, true);
+    facts.reading.work = response.work();
     for (place, item) in response.output.all().iter().enumerate() {
         if let Some(item) = &item.0 {
             item.note(place as u64, facts);
@@ -86,6 +91,7 @@ pub(super) fn clipped_end(name: &str, usage: &RawValue, facts: &mut Facts) {
     facts.counted(usage_openai::read(usage.get()));
     if is_end(name) {
         facts.reading.ended = true;
+        facts.reading.work = if name == "response.failed" { Work::Failed } else { Work::Ended };
         facts.finish_reason(&Text(name.trim_start_matches("response.").into()));
     }
 }
@@ -121,6 +127,7 @@ struct Response<'a> {
     model: Text<'a>,
     #[serde(borrow)]
     status: Text<'a>,
+    background: Loose<bool>,
     #[serde(borrow)]
     service_tier: Text<'a>,
     #[serde(borrow)]
@@ -203,6 +210,15 @@ struct Piece<'a> {
 }
 
 impl Response<'_> {
+    fn work(&self) -> Work {
+        match &*self.status.0 {
+            "queued" | "in_progress" => Work::Pending,
+            "completed" | "incomplete" | "cancelled" => Work::Ended,
+            "failed" => Work::Failed,
+            _ => Work::Untold,
+        }
+    }
+
     fn note_head(&self, facts: &mut Facts, last: bool) {
         facts.response_id(&self.id);
         facts.model(&self.model);

@@ -222,7 +222,9 @@ fn caps<'a>(operation: Operation, fields: &Fields<'a>) -> impl Iterator<Item = &
     let caps = match operation {
         Operation::ChatCompletions => [fields.max_completion_tokens, fields.max_tokens],
         Operation::Completions | Operation::Messages => [fields.max_tokens, None],
-        Operation::Responses | Operation::ResponsesCompact => [fields.max_output_tokens, None],
+        Operation::Responses | Operation::ResponsesCompact | Operation::Decisions => {
+            [fields.max_output_tokens, None]
+        }
         _ => [None, None],
     };
     caps.into_iter().flatten()

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::path::Operation;
+use super::path::{ObjectKind, Operation};
 
 /// What a path begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +81,12 @@ enum Methods {
     Read(Operation),
     /// GET, POST and DELETE work on something stored.
     Stored,
-    /// POST works on something stored.
-    StoredPost,
     /// GET opens a socket.
     Socket(Operation),
+    /// GET reads something stored that may tell a usage; DELETE removes it.
+    ReadObject(ObjectKind),
+    /// POST works on something stored, and may tell its usage.
+    PostObject(ObjectKind),
 }
 
 impl Route {
@@ -100,13 +102,26 @@ impl Route {
             Methods::Socket(operation) if get => operation,
             Methods::Read(operation) if get || delete => operation,
             Methods::Stored if get || post || delete => Operation::Stored,
-            Methods::StoredPost if post => Operation::Stored,
+            Methods::ReadObject(_) if get || delete => Operation::Stored,
+            Methods::PostObject(_) if post => Operation::Stored,
             Methods::Create(_)
             | Methods::CreateOrList(_)
             | Methods::Read(_)
             | Methods::Socket(_)
             | Methods::Stored
-            | Methods::StoredPost => Operation::Unmetered,
+            | Methods::ReadObject(_)
+            | Methods::PostObject(_) => Operation::Unmetered,
+        }
+    }
+
+    /// What is read of the stored object that the path names, and the place of its id among the names.
+    pub(super) fn object(&self) -> Option<(ObjectKind, usize)> {
+        match self.methods {
+            Methods::ReadObject(kind) | Methods::PostObject(kind) => {
+                Some((kind, self.pattern.split('/').position(|part| part == "{id}")?))
+            }
+            Methods::Create(_) | Methods::CreateOrList(_) | Methods::Read(_) => None,
+            Methods::Stored | Methods::Socket(_) => None,
         }
     }
 
@@ -186,9 +201,14 @@ static ROUTES: &[Route] = routes! {
     "responses" => Methods::Create(Operation::Responses),
     "responses/compact" => Methods::Create(Operation::ResponsesCompact),
     "responses/input_tokens" => Methods::Create(Operation::CountTokens),
-    "responses/{id}" => Methods::Read(Operation::Stored),
-    "responses/{id}/cancel" => Methods::StoredPost,
+    "responses/{id}" => Methods::ReadObject(ObjectKind::Response),
+    "responses/{id}/cancel" => Methods::PostObject(ObjectKind::Response),
     "responses/{id}/input_items" => Methods::Read(Operation::Stored),
+    "batches" => Methods::CreateOrList(Operation::Batches),
+    "batches/{id}" => Methods::ReadObject(ObjectKind::Batch),
+    "batches/{id}/cancel" => Methods::PostObject(ObjectKind::Batch),
+    "files/{id}/content" => Methods::ReadObject(ObjectKind::File),
+    "decisions" => Methods::Create(Operation::Decisions),
     "images/generations" => Methods::Create(Operation::Images),
     "images/edits" => Methods::Create(Operation::Images),
     "images/variations" => Methods::Create(Operation::Images),
@@ -198,6 +218,10 @@ static ROUTES: &[Route] = routes! {
     "moderations" => Methods::Create(Operation::Moderations),
     "messages" => Methods::Create(Operation::Messages),
     "messages/count_tokens" => Methods::Create(Operation::CountTokens),
+    "messages/batches" => Methods::CreateOrList(Operation::Batches),
+    "messages/batches/{id}" => Methods::ReadObject(ObjectKind::Batch),
+    "messages/batches/{id}/cancel" => Methods::PostObject(ObjectKind::Batch),
+    "messages/batches/{id}/results" => Methods::ReadObject(ObjectKind::Results),
     "models" => Methods::Read(Operation::Models),
     "models/{*model}" => Methods::Read(Operation::Models),
 };

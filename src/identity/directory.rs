@@ -45,6 +45,11 @@ impl<T> Directory<T> {
         self.entries.get(&self.pepper.hash(presented))
     }
 
+    /// What belongs to each key, in no order.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.values().map(|entry| &entry.value)
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {

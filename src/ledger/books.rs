@@ -91,6 +91,29 @@ impl Books {
         Ok(complete_to)
     }
 
+    /// Calls `each` with every row that says something of a bill that came late, or is to come: what was begun
+    /// at `since` or later.
+    ///
+    /// # Errors
+    /// When ledger or journal cannot be read. After [`StoreFault::Moved`] forget what was seen and begin
+    /// again.
+    pub fn deferrals(&mut self, since: Timestamp, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
+        self.look_for_ledger()?;
+        let mut ledger = self.ledger.take();
+        let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
+        self.on_the_way(snapshot.as_ref(), &mut |record| {
+            if record.is_of_late_bill() && record.started_at >= since.as_nanos() {
+                each(record);
+            }
+        })?;
+        if let Some(snapshot) = &snapshot {
+            snapshot.deferrals(since, each)?;
+        }
+        drop(snapshot);
+        self.ledger = ledger;
+        Ok(())
+    }
+
     /// Calls `each` with what the requests spent whose outcome stands in the journal between two places,
     /// whether or not the ledger has them. Outcomes that wait in memory for a full disk stand nowhere yet.
     ///

@@ -1,6 +1,7 @@
 //! Floor 3: the journal that survives, the writer that settles it, the reports that read it.
 
 pub mod books;
+pub mod deferred;
 pub mod journal;
 #[cfg(test)]
 mod kill_tests;

@@ -1,5 +1,7 @@
 //! The `ledger:` section of the config: values and defaults only.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,9 @@ pub struct LedgerSection {
     /// How long rows are kept; older ones are deleted, and only what they spent stays, as sums. At least 32d.
     /// Default: for ever.
     pub keep: Option<Span>,
+    /// How long a background response may stay unfetched before it is billed at its reservation, which is held
+    /// until then. At most 30d.
+    pub deferred_for: Span,
 }
 
 impl Default for LedgerSection {
@@ -34,6 +39,8 @@ impl Default for LedgerSection {
             when_full: WhenFull::Strict,
             // what nobody asked to delete is not deleted
             keep: None,
+            // whoever waits for an answer asks within minutes; upstreams give batches a day
+            deferred_for: Span(Duration::from_hours(24)),
         }
     }
 }

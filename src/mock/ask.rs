@@ -22,6 +22,9 @@ pub(super) enum Operation {
     Messages,
     CountTokens,
     Models,
+    /// Something begun before, that is read or cancelled.
+    Stored,
+    Batches,
     Echo,
 }
 
@@ -40,6 +43,8 @@ impl Operation {
             Self::Messages => "messages",
             Self::CountTokens => "count_tokens",
             Self::Models => "models",
+            Self::Stored => "stored",
+            Self::Batches => "batches",
             Self::Echo => "echo",
         }
     }

@@ -58,6 +58,8 @@ pub(super) struct Knobs {
     pub(super) tool: bool,
     /// The id of the answer, in place of one of its own; may be empty.
     pub(super) id: Option<String>,
+    /// How many reads find background work unfinished.
+    pub(super) later: Option<u64>,
 }
 
 /// An error status, for ever or for the first `times` identical requests.
@@ -199,6 +201,7 @@ impl Knobs {
             "no-stream-options" => self.no_stream_options = flag()?,
             "ignore-cap" => self.ignore_cap = flag()?,
             "tool" => self.tool = flag()?,
+            "later" => self.later = Some(number()?),
             "id" => self.id = Some(value.to_owned()),
             _ => return Err(KnobError::Unknown(knob.to_owned())),
         }

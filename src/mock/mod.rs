@@ -23,6 +23,7 @@ mod served;
 mod server;
 mod service;
 mod socket;
+mod stored;
 mod wire;
 
 pub use served::{End, Served, Totals};

@@ -20,6 +20,19 @@ pub(super) fn answer(ask: &Ask, plan: &Plan) -> Answer {
     answer
 }
 
+/// How work in the background stands that has no usage yet: `queued`, `in_progress`.
+pub(super) fn standing(ask: &Ask, status: &str) -> Answer {
+    Answer::json(&response(ask, status, &json!([]), Some(Value::Null)), Usage::default(), 0)
+}
+
+/// Work in the background that was ended, and what it had used by then: all of it.
+pub(super) fn cancelled(ask: &Ask, plan: &Plan) -> Answer {
+    let usage = ask.knobs.usage.spell(usage_json(&plan.usage), "output_tokens");
+    let mut answer = Answer::json(&response(ask, "cancelled", &json!([]), usage), plan.usage, 0);
+    answer.usage_reported = ask.knobs.usage.is_right();
+    answer
+}
+
 fn events(ask: &Ask, plan: &Plan) -> Vec<Event> {
     let mut story = Story { events: Vec::new() };
     let started = response(ask, "in_progress", &json!([]), Some(Value::Null));
@@ -92,7 +105,7 @@ fn finished(ask: &Ask, plan: &Plan) -> Value {
 fn response(ask: &Ask, status: &str, output: &Value, usage: Option<Value>) -> Value {
     let details = if status == "incomplete" { json!({"reason": "max_output_tokens"}) } else { Value::Null };
     let body = json!({"id": ask.id("resp_"), "object": "response", "created_at": ask.created(),
-        "status": status, "background": false, "error": null, "incomplete_details": details,
+        "status": status, "background": ask.body["background"] == Value::Bool(true), "error": null, "incomplete_details": details,
         "instructions": ask.body["instructions"], "max_output_tokens": null, "model": ask.knobs.reported,
         "output": output, "parallel_tool_calls": true, "previous_response_id": null,
         "reasoning": {"effort": null, "summary": null},
@@ -102,7 +115,7 @@ fn response(ask: &Ask, status: &str, output: &Value, usage: Option<Value>) -> Va
     with_usage(body, usage)
 }
 
-fn usage_json(usage: &Usage) -> Value {
+pub(super) fn usage_json(usage: &Usage) -> Value {
     let mut json = json!({"input_tokens": usage.input_tokens,
         "input_tokens_details": {"cached_tokens": usage.cached_input_tokens},
         "output_tokens": usage.output_tokens,

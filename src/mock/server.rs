@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::served::{Book, Served, Totals};
 use super::service::{self, Service};
+use super::stored::Shelf;
 
 /// How a mock is set up; everything about single answers is in the model name.
 #[derive(Debug, Clone)]
@@ -89,6 +90,7 @@ impl Mock {
             failures: Mutex::new(HashMap::new()),
             sockets: TaskTracker::new(),
             stop: stop.clone(),
+            shelf: Shelf::default(),
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let stopped = stop.clone();

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use serde_json::Value;
 
 use crate::base::units::{Size, Written as _};
 use crate::base::usage::Usage;
@@ -27,6 +28,7 @@ use super::plan::Plan;
 use super::served::{Book, End, Served};
 use super::server::Said;
 use super::socket::Handshake;
+use super::stored::Shelf;
 use super::wire::Frame;
 use super::{anthropic, chat, completions, embeddings, media, other, responses};
 
@@ -43,10 +45,13 @@ pub(super) struct Service {
     /// Open WebSockets.
     pub(super) sockets: TaskTracker,
     pub(super) stop: CancellationToken,
+    /// Work that goes on after its answer.
+    pub(super) shelf: Shelf,
 }
 
 /// What the connection needs to send.
 struct Reply {
+    operation: Operation,
     status: StatusCode,
     answer: Answer,
     knobs: Knobs,
@@ -71,6 +76,7 @@ impl Service {
             Ok(reply) => reply,
             Err((refusal, asked)) => refused(operation, &refusal, asked),
         };
+        let operation = reply.operation;
         let served = served(operation, &reply, &parts.headers, &body);
         let (id, mut entry, written) = self.book.begin(served);
         if let Some(written) = written {
@@ -108,7 +114,7 @@ impl Service {
 
     fn reply(
         &self,
-        operation: Operation,
+        mut operation: Operation,
         deployment: Option<&str>,
         parts: &Parts,
         body: &Taken,
@@ -118,9 +124,15 @@ impl Service {
         }
         let answer = match operation {
             Operation::Models => other::models(),
-            Operation::Echo => match filler_in_query(parts) {
-                Some(bytes) => return Ok(download(bytes)),
-                None => other::echo(parts, body.length, &body.sha256),
+            Operation::Echo => match self.shelf.answer(parts, &body.kept, self.seed) {
+                Some((told, answer)) => {
+                    operation = told;
+                    answer
+                }
+                None => match filler_in_query(parts) {
+                    Some(bytes) => return Ok(download(bytes)),
+                    None => other::echo(parts, body.length, &body.sha256),
+                },
             },
             _ => {
                 let mut ask = Ask::read(operation, deployment, &body.kept, self.seed)
@@ -128,11 +140,19 @@ impl Service {
                 ask.length = body.length;
                 return match self.refusal(&ask) {
                     Some(refusal) => Err((refusal, Some(Box::new(ask)))),
-                    None => Ok(answer(ask, self.tokens)),
+                    None => Ok(self.answer(ask)),
                 };
             }
         };
-        Ok(Reply { status: StatusCode::OK, answer, knobs: Knobs::default(), model: String::new() })
+        Ok(Reply { operation, status: StatusCode::OK, answer, knobs: Knobs::default(), model: String::new() })
+    }
+
+    fn answer(&self, mut ask: Ask) -> Reply {
+        if ask.operation != Operation::Responses || ask.body["background"] != Value::Bool(true) {
+            return answer(ask, self.tokens);
+        }
+        let answer = self.shelf.begin(&mut ask, self.tokens);
+        Reply { operation: ask.operation, status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
     }
 
     fn refusal(&self, ask: &Ask) -> Option<Refusal> {
@@ -173,9 +193,11 @@ fn answer(ask: Ask, tokens: Option<u64>) -> Reply {
         Operation::Images => media::images(&ask),
         Operation::Speech => media::speech(&ask),
         Operation::Transcriptions => media::transcriptions(&ask),
-        Operation::Models | Operation::Echo => unreachable!("answered before the body is read"),
+        Operation::Models | Operation::Stored | Operation::Batches | Operation::Echo => {
+            unreachable!("answered before the body is read")
+        }
     };
-    Reply { status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
+    Reply { operation: ask.operation, status: StatusCode::OK, answer, knobs: ask.knobs, model: ask.model }
 }
 
 /// See [`super::Mock::says`].
@@ -211,13 +233,13 @@ fn download(bytes: u64) -> Reply {
     let usage = Usage::default();
     let content_type = "application/octet-stream";
     let answer = Answer { content_type, frames, stream: false, usage, usage_reported: false };
-    Reply { status: StatusCode::OK, answer, knobs, model: String::new() }
+    Reply { operation: Operation::Echo, status: StatusCode::OK, answer, knobs, model: String::new() }
 }
 
 fn refused(operation: Operation, refusal: &Refusal, asked: Option<Box<Ask>>) -> Reply {
     let answer = Answer::json(&refusal.body(operation), Usage::default(), 0);
     let (knobs, model) = asked.map_or_else(Default::default, |ask| (ask.knobs, ask.model));
-    Reply { status: refusal.status, answer, knobs, model }
+    Reply { operation, status: refusal.status, answer, knobs, model }
 }
 
 fn served(operation: Operation, reply: &Reply, headers: &HeaderMap, body: &Taken) -> Served {

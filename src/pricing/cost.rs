@@ -16,6 +16,9 @@ pub struct Terms<'a> {
     pub speed: Option<&'a str>,
     /// Whether it was part of a batch.
     pub batch: bool,
+    /// Over how many answers the usage is summed up; 0 stands for one. A step of long context is that of
+    /// their mean.
+    pub answers: u64,
 }
 
 impl Terms<'_> {
@@ -73,14 +76,15 @@ impl Cost {
 #[must_use]
 pub fn cost(price: &Price, usage: &Usage, terms: &Terms<'_>) -> Cost {
     let (tier, tariff) = price.tariff(terms.tier());
-    let rates = tariff.rates(usage.input_tokens);
+    let answers = terms.answers.max(1);
+    let rates = tariff.rates(usage.input_tokens.div_ceil(answers));
     let (counts, clamped) = split(usage);
     let mut bill = Bill::default();
     for (unit, count) in counts {
         bill.add(rates, unit, count);
     }
     if rates.own(Unit::Request).is_some() {
-        bill.add(rates, Unit::Request, 1);
+        bill.add(rates, Unit::Request, answers);
     }
     let picos = bill.picos();
     let priced = round_to_nanos(picos);

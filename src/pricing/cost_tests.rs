@@ -70,7 +70,7 @@ fn wire_37_the_tier_is_the_one_the_answer_names() {
 fn a_speed_has_its_own_price() {
     let fast = Tariff::flat(rates(&[(Unit::Input, 30), (Unit::Output, 150)]));
     let price = Price { tiers: vec![(Tier::Fast, fast)], ..plain() };
-    let terms = Terms { service_tier: Some("standard"), speed: Some("fast"), batch: false };
+    let terms = Terms { service_tier: Some("standard"), speed: Some("fast"), batch: false, answers: 1 };
     assert_eq!(cost(&price, &tokens(1_000, 0), &terms).priced, NanoUsd::new(30));
     assert_eq!(cost(&price, &tokens(1_000, 0), &terms).tier, Tier::Fast);
 }

@@ -243,7 +243,7 @@ fn priority_is_bought_capacity_where_only_a_speed_has_a_price() {
     let standard = at(Terms::default());
     let priority = at(Terms { service_tier: Some("priority"), ..Terms::default() });
     assert_eq!((priority.tier, priority.priced), (Tier::Standard, standard.priced));
-    let fast = at(Terms { service_tier: Some("standard"), speed: Some("fast"), batch: false });
+    let fast = at(Terms { service_tier: Some("standard"), speed: Some("fast"), batch: false, answers: 1 });
     assert_eq!((fast.tier, fast.picos), (Tier::Fast, standard.picos * 2));
     let batch = at(Terms { service_tier: Some("batch"), ..Terms::default() });
     assert_eq!((batch.tier, batch.picos * 2), (Tier::Batch, standard.picos));

@@ -22,7 +22,8 @@ pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result
 /// Everything but the money: what it needs, and by which terms; `None` where no money is to be held.
 pub(super) fn check(x: &mut Exchange, request: &ReadRequest) -> Result<Option<(Needs, Terms)>, Refusal> {
     permit_model(x)?;
-    if x.endpoint.operation.metering() == Metering::Unmetered && x.policy.refuse_unmetered && x.has_budget() {
+    let cannot_be_held = matches!(x.endpoint.operation.metering(), Metering::Later | Metering::Unmetered);
+    if cannot_be_held && x.policy.refuse_unmetered && x.has_budget() {
         return Err(Refusal::UnmeteredPath);
     }
     let terms = terms(x);

@@ -10,13 +10,13 @@ use super::settle::{is_untold, may_cost};
 use crate::base::money::{NanoUsd, round_to_nanos};
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::UnpricedRule;
-use crate::dialect::meter::Reading;
-use crate::dialect::path::Metering;
+use crate::dialect::meter::{Reading, Work};
+use crate::dialect::path::{Metering, Operation};
 use crate::pricing::cost::{Cost, Terms, cost};
 use crate::pricing::names_of_answer::NamesOfAnswer;
 use crate::pricing::price::{Price, Tier};
 use crate::pricing::rates::Unit;
-use crate::store::record::Outcome;
+use crate::store::record::{Billing, Outcome};
 
 /// What it cost; `None` when it was used and nobody knows the price.
 pub(super) fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUsd> {
@@ -25,10 +25,7 @@ pub(super) fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUs
         text.clear();
     }
     if books.record.usage_source == UsageSource::None {
-        let may_cost_unknown = books.record.outcome == Outcome::Completed
-            && books.was_dispatched()
-            && books.endpoint.operation.metering() == Metering::Unmetered;
-        return (!may_cost_unknown).then_some(NanoUsd::ZERO);
+        return (!may_cost_unknown(books, reading)).then_some(NanoUsd::ZERO);
     }
     if is_untold(books, reading) {
         books.record.catalogue = books.policy.prices.version().into();
@@ -51,7 +48,8 @@ pub(super) fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUs
     let terms = Terms {
         service_tier: reading.service_tier.as_deref(),
         speed: reading.speed.as_deref(),
-        batch: false,
+        batch: books.endpoint.operation == Operation::Batches,
+        answers: reading.answers,
     };
     let own = cost(&price, &books.record.usage, &terms);
     add_own(books, &own, &mut sum);
@@ -65,6 +63,18 @@ pub(super) fn price_usage(books: &mut Books, reading: &Reading) -> Option<NanoUs
     let by_speed = reading.speed.as_deref().filter(|speed| Tier::from_word(speed) != Tier::Standard);
     record.service_tier = by_speed.or(reading.service_tier.as_deref()).unwrap_or_default().into();
     charge(books, sum)
+}
+
+/// Whether something was used of which nobody will know what.
+fn may_cost_unknown(books: &Books, reading: &Reading) -> bool {
+    match (books.endpoint.operation.metering(), books.record.billing) {
+        (_, Billing::Deferred) => false,
+        (_, Billing::Late) => reading.work == Work::Untold,
+        (Metering::Later | Metering::Unmetered, Billing::AtOnce) => {
+            books.record.outcome == Outcome::Completed && books.was_dispatched()
+        }
+        (Metering::Billed | Metering::Free, Billing::AtOnce) => false,
+    }
 }
 
 /// The parts of one request's cost, added before they are rounded.

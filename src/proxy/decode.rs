@@ -22,7 +22,8 @@ use crate::dialect::request::{RequestFacts, scan};
 /// Reads what a metered path needs read; everything else streams through.
 pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest, Refusal> {
     let Asked { parts, body } = asked;
-    let is_read = x.endpoint.operation.metering() != Metering::Unmetered && !body.is_end_stream();
+    let is_passing = matches!(x.endpoint.operation.metering(), Metering::Later | Metering::Unmetered);
+    let is_read = !is_passing && !body.is_end_stream();
     let mut request = ReadRequest {
         method: parts.method,
         path: parts.uri.path().into(),
@@ -135,7 +136,9 @@ impl Reader {
             Metering::Billed => {
                 input_ceiling(&self.endpoint, facts.model.as_deref().unwrap_or_default(), &plain)
             }
-            Metering::Free | Metering::Unmetered => InputCeiling { tokens: 0, of_images: 0, is_open: false },
+            Metering::Free | Metering::Later | Metering::Unmetered => {
+                InputCeiling { tokens: 0, of_images: 0, is_open: false }
+            }
         };
         Ok(Found { facts, ceiling, plain, was_encoded: self.encoding.is_some() })
     }

@@ -33,7 +33,7 @@ use crate::limits::{Admission, TokenAsk};
 use crate::pricing::cost::{Terms, cost};
 use crate::pricing::price::Price;
 use crate::signals::{Active, Answered, Attempt};
-use crate::store::record::Record;
+use crate::store::record::{Billing, Record};
 use crate::telemetry::trace::{TraceContext, new_span_id};
 use crate::telemetry::words::Rejection;
 use crate::tokens::rough;
@@ -188,6 +188,11 @@ impl Exchange {
         if before >= self.policy.bounds.max_requests { Err(Refusal::Overloaded) } else { Ok(()) }
     }
 
+    /// Hands the books to who closes them by itself.
+    pub(super) fn into_books(mut self) -> Option<Box<Books>> {
+        self.books.take()
+    }
+
     /// Ends the exchange: exactly one record is left. Tells the cost, if it is known at once.
     pub(super) fn close(mut self, end: End) -> Option<NanoUsd> {
         self.books.take().and_then(|books| settle::settle(books, end))
@@ -248,7 +253,7 @@ impl Books {
     }
 
     pub(super) fn is_billed(&self) -> bool {
-        self.endpoint.operation.metering() == Metering::Billed
+        self.endpoint.operation.metering() == Metering::Billed || self.record.billing == Billing::Late
     }
 
     /// Whether the caller's spending is limited.

@@ -231,7 +231,7 @@ impl Ask {
     fn cap_name(&self, operation: Operation) -> &'static str {
         let is_openai = self.upstream.kind == UpstreamKind::Azure || self.upstream.provider() == "openai";
         match operation {
-            Operation::Responses | Operation::ResponsesCompact => "max_output_tokens",
+            Operation::Responses | Operation::ResponsesCompact | Operation::Decisions => "max_output_tokens",
             Operation::ChatCompletions if is_openai => "max_completion_tokens",
             _ => "max_tokens",
         }

@@ -142,7 +142,8 @@ impl Way {
 fn is_sliced(x: &Exchange, request: &ReadRequest, needs: &Needs, terms: &Terms) -> bool {
     let facts = &request.facts;
     let is_open = facts.output_cap.is_none() && !terms.clamps;
-    let is_wanted = terms.is_held && facts.stream && (is_open || terms.cuts);
+    // background work goes on behind a stream that is cut
+    let is_wanted = terms.is_held && facts.stream && !facts.background && (is_open || terms.cuts);
     is_wanted && shows_output(x.endpoint.operation) && !hides_output(x, request, needs)
 }
 
@@ -152,8 +153,10 @@ const fn shows_output(operation: Operation) -> bool {
     match operation {
         O::ChatCompletions | O::Completions | O::Responses | O::Messages => true,
         O::Realtime | O::ResponsesSocket | O::Live | O::RealtimeResponse | O::LiveSession => false,
-        O::Embeddings | O::ResponsesCompact | O::Images | O::Transcriptions | O::Translations => false,
-        O::Speech | O::Moderations | O::Models | O::CountTokens | O::Stored | O::Unmetered => false,
+        O::ResponsesCompact | O::Decisions => false,
+        O::Embeddings | O::Images | O::Transcriptions | O::Translations => false,
+        O::Speech | O::Moderations | O::Models | O::CountTokens => false,
+        O::Batches | O::Stored | O::Unmetered => false,
     }
 }
 

@@ -25,6 +25,7 @@ mod hidden;
 mod hold;
 mod identify;
 mod intake;
+mod late;
 mod lines;
 mod lost;
 mod need;
@@ -51,8 +52,9 @@ use hyper::body::Incoming;
 
 pub use body::Outgoing;
 pub use drain::{Drains, Serving};
+pub use late::{bill_overdue, resume};
 pub use lines::Lines;
-pub use policy::{Account, Bounds, Door, Policy, Station};
+pub use policy::{Account, Bounds, Deferrals, Door, Policy, Station};
 pub use socket::Sockets;
 pub use spool::Spools;
 pub use stall::give_up_stalled;

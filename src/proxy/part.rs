@@ -155,7 +155,7 @@ pub(super) fn begin(x: &mut Exchange, upstream: &Upstream, model: &str) -> Resul
 }
 
 /// The upstream at work, which has said neither yes nor no: what it used is charged unless it says no.
-fn attempt(x: &Exchange, upstream: &Upstream, model: &str) -> Attempt {
+pub(super) fn attempt(x: &Exchange, upstream: &Upstream, model: &str) -> Attempt {
     let started: Timestamp = x.now();
     Attempt {
         number: 1,

@@ -15,11 +15,12 @@ use super::spool::Spools;
 use crate::base::chance::Chance;
 use crate::base::clock::Clock;
 use crate::base::live::Live;
-use crate::budget::Budget;
+use crate::budget::{Budget, Reservation};
 use crate::cache::Cache;
 use crate::cache::section::CacheRule;
 use crate::dialect::path::Dialect;
 use crate::identity::{Directory, Rules};
+use crate::ledger::deferred::Deferred;
 use crate::ledger::journal::Journal;
 use crate::limits::{Limiter, ModelLimiter};
 use crate::routing::router::{Plan, Router, Target, UpstreamIndex};
@@ -40,6 +41,10 @@ pub struct Station {
     pub client: Client,
 }
 
+/// Answers that are still to be billed, with what is held for them: nothing, where nobody knows how large the
+/// bill may be.
+pub type Deferrals = Deferred<Option<Reservation>>;
+
 /// The services of the process. Built once.
 #[derive(Debug)]
 pub struct Door {
@@ -51,6 +56,8 @@ pub struct Door {
     pub chance: Chance,
     /// The record that survives.
     pub journal: Arc<Journal>,
+    /// Answers that are still to be billed.
+    pub deferred: Deferrals,
     /// Answers that may be served again.
     pub cache: Cache,
     /// Counts tokens off the workers.
@@ -116,6 +123,8 @@ pub struct Bounds {
     pub coalesce_wait: Duration,
     /// Limit on a WebSocket in which neither side says anything.
     pub socket_idle: Duration,
+    /// How long a background response may stay unfetched before it is billed at its reservation.
+    pub deferred_for: Duration,
 }
 
 impl Bounds {
@@ -148,6 +157,13 @@ pub struct Account {
 }
 
 impl Policy {
+    /// The account of a key, by its names.
+    #[must_use]
+    pub fn account_of(&self, team: &str, key: &str) -> Option<Arc<Account>> {
+        let named = |account: &&Arc<Account>| account.team == team && account.key == key;
+        self.directory.values().chain(&self.open).find(named).cloned()
+    }
+
     /// Where a request may go: the one the client named, a route's, or the first upstream that
     /// speaks the path's dialect (the first of all if none does).
     #[must_use]

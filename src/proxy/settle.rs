@@ -9,6 +9,7 @@ use super::bill::price_usage;
 use super::estimate::count_later;
 use super::exchange::Books;
 use super::headers;
+use super::late;
 use super::need::reserved_usage;
 use super::rates;
 use super::report::report;
@@ -21,7 +22,7 @@ use crate::dialect::grounds::Ground;
 use crate::dialect::meter::Reading;
 use crate::dialect::path::Operation;
 use crate::signals::AnswerFaults;
-use crate::store::record::{Disconnect, Outcome};
+use crate::store::record::{Billing, Disconnect, Outcome};
 use crate::telemetry::words::AttemptOutcome;
 
 /// How an exchange ended.
@@ -86,11 +87,18 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
         books.record.first_token_us = micros(first.since(books.began));
     }
     let reading = reading.unwrap_or_default();
+    if let Some(stored) = &reading.stored {
+        late::hear(&mut books, stored, outcome == Outcome::Completed);
+    }
     absorb(&mut books, &reading);
     note_disconnect(&mut books);
     if !is_whole || !reading.ended || reading.undecodable {
         // whoever waits for this answer asks for itself, now
         books.fill = None;
+    }
+    if late::is_deferred(&books, &reading) {
+        late::defer(books, &reading);
+        return None;
     }
     match counts(&books, &reading) {
         Counts::Known(source) => {
@@ -152,8 +160,8 @@ fn counts(books: &Books, reading: &Reading) -> Counts {
     }
 }
 
-/// Whether the work goes on after the answer, or after the client has left it: its usage is told to
-/// whoever fetches it, which is not billed again.
+/// Whether the work goes on after the answer, or after the client has left it, and nobody knows its id: whoever
+/// fetches it is not billed for it.
 fn is_background(books: &Books) -> bool {
     let goes_on =
         matches!(books.record.outcome, Outcome::Completed | Outcome::Cancelled | Outcome::Truncated);
@@ -173,14 +181,16 @@ pub(super) fn may_cost(books: &Books) -> bool {
     }
 }
 
-/// Whether nobody will tell what was used: background work, or an answer that we could not pass on.
+/// Whether nobody will tell what was used: background work without an id, or that nobody fetched, or an answer
+/// that we could not pass on.
 pub(super) fn is_untold(books: &Books, reading: &Reading) -> bool {
     let is_withheld = books.record.outcome == Outcome::Refused;
-    reading.usage.is_none() && (is_background(books) || is_withheld)
+    let was_never_fetched = books.record.billing == Billing::Late;
+    reading.usage.is_none() && (is_background(books) || is_withheld || was_never_fetched)
 }
 
 /// Takes over what the answer said about itself.
-fn absorb(books: &mut Books, reading: &Reading) {
+pub(super) fn absorb(books: &mut Books, reading: &Reading) {
     if let Some(model) = &reading.model {
         books.record.response_model = model.chars().take(256).collect();
     }
@@ -265,7 +275,9 @@ fn settle_holds(books: &mut Books) {
             door.signals.budget_shadowed(&shadowed.budget, &shadowed.scope, &shadowed.used.to_string());
         }
     }
-    rates::leave(books, actual.tokens);
+    // limits on rates are about what is asked for, not about when it is billed
+    let is_deferred = books.record.billing == Billing::Deferred;
+    rates::leave(books, if is_deferred { books.record.reserved_tokens } else { actual.tokens });
 }
 
 /// As long as it lives, the books may have what the counters have not: who compares them waits.

@@ -22,6 +22,7 @@ use super::section::{LogSection, TelemetrySection};
 use super::spans;
 use crate::base::chance::Chance;
 use crate::base::money::NanoUsd;
+use crate::store::record::Billing;
 use crate::telemetry::names as n;
 use crate::telemetry::sampling::Ratio;
 use crate::telemetry::trace::TraceContext;
@@ -157,7 +158,10 @@ impl Signals {
     /// Everything that happens once per finished request: metrics, spans, the line. Waits for nothing.
     pub fn finish(&self, done: &Finished<'_>) {
         self.instruments.measure(done);
+        // a bill that comes late was no request: its trace has the one that it is of
+        let has_spans = done.record.billing != Billing::Late;
         if let Some(outlet) = &self.outlet
+            && has_spans
             && let Some(kept) = self.ratio.tail(done.trace, done.went_wrong())
         {
             outlet.send(spans::spans(done, kept, &self.scope));

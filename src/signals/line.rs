@@ -5,7 +5,7 @@ use super::logs::{REQUEST_TARGET, Style};
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
-use crate::store::record::{CacheResult, Outcome, Record};
+use crate::store::record::{Billing, CacheResult, Outcome, Record};
 
 /// Prints the line of a finished request.
 pub(super) fn print(done: &Finished<'_>, style: Style) {
@@ -44,6 +44,7 @@ fn json(done: &Finished<'_>) {
         usage_source = record.usage_source.as_str(),
         estimate = some(&record.estimate),
         estimate_error_percent = some(&record.estimate).map(|_| record.estimate_error_percent),
+        billing = some(record.billing.as_str()),
         cost_nano_usd = record.cost.map(|cost| cost.as_nanos()),
         saved_nano_usd = record.saved.as_nanos(),
         duration_us = record.duration_us,
@@ -118,6 +119,9 @@ fn rarer(done: &Finished<'_>) -> Vec<String> {
             0 => source.to_owned(),
             percent => format!("{source} ±{percent}%"),
         });
+    }
+    if done.record.billing != Billing::AtOnce {
+        parts.push(format!("bill {}", done.record.billing.as_str()));
     }
     if done.record.cache != CacheResult::Off {
         parts.push(format!("cache {}", done.record.cache.as_str()));

@@ -6,13 +6,20 @@ use super::finished::{Attempt, Finished};
 use super::instruments::Instruments;
 use crate::base::money::NanoUsd;
 use crate::base::usage::UsageSource;
-use crate::store::record::{CacheResult, Outcome};
+use crate::store::record::{Billing, CacheResult, Outcome};
 use crate::telemetry::names as n;
 use crate::telemetry::words::{AttemptReason, http_method};
 
 impl Instruments {
     /// Counts a finished request, once.
     pub(super) fn measure(&self, done: &Finished<'_>) {
+        if done.record.billing == Billing::Late {
+            // nobody asked anything now: only what was used is news
+            if let Some(answering) = done.answering() {
+                self.measure_usage(done, answering);
+            }
+            return;
+        }
         self.measure_request(done);
         self.measure_refusal(done);
         self.measure_cache(done);

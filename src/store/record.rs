@@ -294,6 +294,14 @@ impl Record {
         self.estimate_error_percent = grounds.error_percent();
     }
 
+    /// Whether it says something of a bill that came late, or is to come: it defers one, is one, or tells which
+    /// file has the answers of a batch.
+    #[must_use]
+    pub fn is_of_late_bill(&self) -> bool {
+        self.billing != Billing::AtOnce
+            || (self.parent != 0 && self.operation == "stored" && !self.answer_id.is_empty())
+    }
+
     /// When a record was admitted that was written before records said so: as it began, unless it was
     /// refused before an upstream was asked.
     #[must_use]

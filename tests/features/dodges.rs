@@ -228,7 +228,7 @@ fn worst_cost(tokenizer: &Tokenizer, path: &str, body: &Value, worst: &Worst) ->
     let now = tollgate::base::clock::Clock::system().now();
     let price =
         Catalogue::shipped().price(None, model, now).unwrap_or_else(|| panic!("{model} has no price"));
-    let terms = Terms { service_tier: worst.tier, speed: worst.speed, batch: false };
+    let terms = Terms { service_tier: worst.tier, speed: worst.speed, batch: false, answers: 1 };
     (
         usage.total_tokens(),
         cost(&price, &usage, &terms).amount.unwrap_or_else(|| panic!("{model}: {usage:?}")),
@@ -287,11 +287,13 @@ enum Moves {
     Spends,
     /// Nothing is billed by the upstream.
     Nothing,
+    /// Nothing now: it is billed when its usage is read.
+    Later,
 }
 
 /// Each known path and a body that its POST takes. A path that is missing here fails the test below.
 fn known_paths() -> Vec<(&'static str, Moves, Value)> {
-    use Moves::{Nothing, Spends};
+    use Moves::{Later, Nothing, Spends};
     let hi = json!([{ "role": "user", "content": "hi" }]);
     vec![
         ("chat/completions", Spends, json!({ "model": "gpt-4o-mini", "messages": hi })),
@@ -305,6 +307,15 @@ fn known_paths() -> Vec<(&'static str, Moves, Value)> {
         ("responses/{id}", Nothing, json!({})),
         ("responses/{id}/cancel", Nothing, json!({})),
         ("responses/{id}/input_items", Nothing, json!({})),
+        ("decisions", Spends, json!({ "model": "gpt-4o-mini", "input": "hi" })),
+        ("batches", Later, json!({ "input_file_id": "file-1", "endpoint": "/v1/responses" })),
+        ("batches/{id}", Nothing, json!({})),
+        ("batches/{id}/cancel", Nothing, json!({})),
+        ("files/{id}/content", Nothing, json!({})),
+        ("messages/batches", Later, json!({ "requests": [] })),
+        ("messages/batches/{id}", Nothing, json!({})),
+        ("messages/batches/{id}/cancel", Nothing, json!({})),
+        ("messages/batches/{id}/results", Nothing, json!({})),
         (
             "images/generations",
             Spends,
@@ -365,14 +376,13 @@ fn every_path_that_reaches_an_upstream_moves_the_budget_or_is_known_to_cost_noth
         // the counter follows the record at once, and not before it
         until("the counter", || (spent() - before == cost).then_some(()));
     }
-    assert_eq!(billed.len(), 12);
+    assert_eq!(billed.len(), 13);
 }
 
 /// FAULTS B6: what no dialect knows is on record without a cost, or refused.
 #[test]
 fn an_unknown_path_is_on_record_as_unmetered_or_refused() {
     let paths = [
-        "/v1/batches",
         "/v1/files",
         "/v1/rerank",
         "/v1/realtime/calls",
@@ -384,7 +394,6 @@ fn an_unknown_path_is_on_record_as_unmetered_or_refused() {
         "/v1/fine_tuning/jobs",
         "/v1/uploads",
         "/v1/agents/sessions",
-        "/v1/decisions",
         "/api/generate",
         "/anything",
     ];
@@ -397,7 +406,12 @@ fn an_unknown_path_is_on_record_as_unmetered_or_refused() {
         assert_eq!((row.operation.as_str(), row.cost, row.attempts), ("unmetered", None, 1), "{path}");
         assert_eq!(refusing.send(&ask).refusal(), (403, "unmetered_path".into()), "{path}");
     }
-    assert_eq!(upstream.seen().len(), paths.len());
+    // of a batch nobody knows what it will cost, and an answer that names none tells nobody later
+    let batch = Ask::post("/v1/batches", r#"{"input_file_id":"file-1"}"#).bearer(PROD);
+    let row = forwarding.row_of(&forwarding.send(&batch));
+    assert_eq!((row.operation.as_str(), row.cost), ("batches", None));
+    assert_eq!(refusing.send(&batch).refusal(), (403, "unmetered_path".into()));
+    assert_eq!(upstream.seen().len(), paths.len() + 1);
 }
 
 /// FAULTS B7: 40 ways to write a model's name.

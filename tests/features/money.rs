@@ -67,17 +67,18 @@ fn the_word_background_makes_no_answer_free() {
 }
 
 #[test]
-fn a_background_response_costs_its_reservation() {
+fn a_background_response_holds_its_reservation_until_its_usage_is_told() {
     let queued = r#"{"id":"resp_1","object":"response","status":"queued","background":true,"model":"gpt-4o-mini","output":[],"usage":null}"#;
     let upstream = Recorder::start(move |_| json_answer(200, "", queued));
     let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 1, every: total }]");
     let body = r#"{"model":"gpt-4o-mini","background":true,"input":"hi","max_output_tokens":500}"#;
     let row = gateway.row_of(&gateway.send(&Ask::post("/v1/responses", body).bearer(PROD)));
-    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "estimated"));
+    assert_eq!((row.outcome.as_str(), row.usage_source.as_str()), ("completed", "none"));
+    assert_eq!((row.billing.as_str(), row.answer_id.as_str()), ("deferred", "resp_1"));
     assert!(row.reserved.as_nanos() > 0);
-    assert_eq!(row.cost, Some(row.reserved));
+    assert_eq!(row.cost, Some(NanoUsd::ZERO));
     let budget = gateway.api("budgets")["budgets"][0].clone();
-    assert_eq!((&budget["spent"], &budget["reserved"]), (&row.reserved.as_nanos().into(), &0.into()));
+    assert_eq!((&budget["spent"], &budget["reserved"]), (&0.into(), &row.reserved.as_nanos().into()));
 }
 
 #[test]

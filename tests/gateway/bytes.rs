@@ -120,7 +120,7 @@ fn a_path_that_nobody_knows_passes_both_ways_untouched() {
     twins.agree(&Ask::get("/v1/models").method("HEAD"));
     twins.agree(&Ask::get("/v1/responses/resp_1").method("DELETE"));
     twins.agree(&Ask::get("/v1/files?limit=2&after=%2Fx%20y").header("x-b", "2").header("x-a", "1"));
-    let ask = Ask::raw("/v1/batches", &b"{ \"not\" : json\x00\xff"[..]).header("openai-beta", "v2");
+    let ask = Ask::raw("/v1/fine_tuning/jobs", &b"{ \"not\" : json\x00\xff"[..]).header("openai-beta", "v2");
     let answer = twins.agree(&ask);
     assert_eq!(answer.json()["body_sha256"], sha256_hex(&ask.body));
     assert_eq!(twins.house.row(&answer).operation, "unmetered");

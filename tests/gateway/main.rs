@@ -12,6 +12,7 @@ mod ends;
 #[cfg(feature = "failpoints")]
 mod failpoints;
 mod kill;
+mod late;
 mod store;
 mod support;
 mod wait;

@@ -26,6 +26,7 @@ pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
     budgets::check(settings, &mut checker);
     signals::check(settings, &mut checker);
     retention(settings, &mut checker);
+    late_bills(settings, &mut checker);
     budgets::unmetered(settings, &mut checker);
 }
 
@@ -43,6 +44,15 @@ fn retention(settings: &Settings, checker: &mut Checker<'_>) {
         let days = longest.as_secs().div_ceil(86_400);
         let hint = format!("at least `{days}d`, so that the longest window finds its rows");
         checker.error(&path, "rows would go before the windows of budgets end", &hint);
+    }
+}
+
+/// A bill must come while upstream and ledger still know what it is of.
+fn late_bills(settings: &Settings, checker: &mut Checker<'_>) {
+    let path = KeyPath::top("ledger").key("deferred_for");
+    let within = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    if !within.contains(&settings.ledger.deferred_for.0) && !checker.is_wrong(&path) {
+        checker.error(&path, "must be between 1s and 30d", "e.g. `24h`");
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use crate::ledger::section::{Durability, LedgerSection, WhenFull};
 use crate::store::ledger::Position;
 use crate::store::place;
-use crate::store::record::{Intent, Record};
+use crate::store::record::{Billing, Intent, Record};
 
 use super::bell::Bell;
 use super::fault::JournalFault;
@@ -110,7 +110,7 @@ impl Journal {
         let frame = frame::write(Kind::Outcome, |body| codec::encode(record, body));
         {
             let mut tail = tail_of(&self.tail);
-            let is_refusal = record.attempts == 0;
+            let is_refusal = record.attempts == 0 && record.billing != Billing::Late;
             if let Err(fault) = tail.close(&frame, is_refusal) {
                 if tail.unwritten.len() == 0 {
                     tracing::error!(error = %fault, "the journal cannot be written; outcomes wait in memory");

@@ -4,7 +4,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::UsageSource;
-use crate::store::record::{CacheResult, Outcome, Record};
+use crate::store::record::{Billing, CacheResult, Outcome, Record};
 
 use super::quantile::Quantiles;
 use super::reprice::Repriced;
@@ -12,7 +12,7 @@ use super::reprice::Repriced;
 /// The figures of one row. Sums are held at the top of their range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Figures {
-    /// Requests, however they ended.
+    /// Requests, however they ended. A bill that came late is none.
     pub requests: u64,
     /// All input tokens, with those below.
     pub input_tokens: u64,
@@ -119,7 +119,8 @@ impl Sum {
     pub(super) fn add(&mut self, record: &Record, repriced: Option<Option<NanoUsd>>) {
         let (sum, usage) = (&mut self.figures, &record.usage);
         let refused = record.outcome == Outcome::Refused;
-        add(&mut sum.requests, 1);
+        let is_bill = record.billing == Billing::Late;
+        add(&mut sum.requests, u64::from(!is_bill));
         add(&mut sum.input_tokens, usage.input_tokens);
         add(&mut sum.cached_input_tokens, usage.cached_input_tokens);
         add(&mut sum.cache_write_tokens, usage.cache_write_tokens);
@@ -136,7 +137,7 @@ impl Sum {
         if let Some(repriced) = repriced {
             sum.repriced = Some(sum.repriced.unwrap_or_default().plus(repriced));
         }
-        if !refused {
+        if !refused && !is_bill {
             self.duration.add(record.duration_us);
         }
         if record.first_token_us > 0 {

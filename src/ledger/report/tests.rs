@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::base::money::NanoUsd;
 use crate::store::ledger::Filter;
-use crate::store::record::Outcome;
+use crate::store::record::{Billing, Outcome};
 use crate::store::samples::{any_record, record};
 
 use super::*;
@@ -52,17 +52,19 @@ proptest! {
             groups.entry(vec![row.team.clone(), row.outcome.as_str().to_owned()]).or_default().push(row);
         }
         let report = run(&mut Rows(rows.clone()), &by(&[Dimension::Team, Dimension::Outcome])).unwrap();
-        prop_assert_eq!(report.total.requests, rows.len() as u64);
+        let is_request = |row: &&Record| row.billing != Billing::Late;
+        prop_assert_eq!(report.total.requests, rows.iter().filter(is_request).count() as u64);
         prop_assert_eq!(report.rows.len(), groups.len());
         for Row { values, figures } in report.rows {
             let group = &groups[&values];
             let sum = |of: fn(&Record) -> u64| group.iter().map(|row| of(row)).sum::<u64>();
-            prop_assert_eq!(figures.requests, group.len() as u64);
+            let requests = || group.iter().copied().filter(is_request);
+            prop_assert_eq!(figures.requests, requests().count() as u64);
             prop_assert_eq!(figures.input_tokens, sum(|row| row.usage.input_tokens));
             prop_assert_eq!(figures.output_tokens, sum(|row| row.usage.output_tokens));
             let cost: i64 = group.iter().filter_map(|row| row.cost).map(NanoUsd::as_nanos).sum();
             prop_assert_eq!(figures.cost.as_nanos(), cost);
-            let answered = group.iter().filter(|row| row.outcome != Outcome::Refused);
+            let answered = requests().filter(|row| row.outcome != Outcome::Refused);
             let mut durations: Vec<u64> = answered.map(|row| row.duration_us).collect();
             durations.sort_unstable();
             let rank = |percent: usize| (durations.len() * percent).div_ceil(100).saturating_sub(1);

@@ -28,6 +28,7 @@ use crate::cache::Cache;
 use crate::dialect::path::{Operation, classify};
 use crate::identity::{Directory, Pepper};
 use crate::ledger::books::Books as Ledger;
+use crate::ledger::deferred::Deferred;
 use crate::ledger::journal::Journal;
 use crate::ledger::section::LedgerSection;
 use crate::pricing::catalogue::Catalogue;
@@ -142,6 +143,7 @@ impl House {
         });
         let door = Door {
             live: Swapped::new(policy()),
+            deferred: Deferred::new(10),
             cache: Cache::new(&Default::default(), clock.clone()),
             counting: CountingPool::start(2, 2_000).unwrap(),
             body_memory: Arc::new(Semaphore::new(1_000)),
@@ -284,6 +286,7 @@ fn policy() -> Policy {
             body_timeout: Duration::from_secs(1),
             max_requests: 1_000,
             budget_wait: Duration::ZERO,
+            deferred_for: Duration::from_secs(60),
             coalesce_wait: Duration::ZERO,
             socket_idle: Duration::ZERO,
         },

@@ -11,17 +11,17 @@ mod flow;
 mod live;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::body::Outgoing;
 use super::error::Refusal;
 use super::exchange::Exchange;
 use super::headers;
 use super::hold::withdraw;
+use super::late;
 use super::rates;
 use super::settle::{End, standing_headers};
 use super::socket::{self, Switched};
-use crate::dialect::meter::Meter;
 use crate::dialect::path::Dialect;
 use crate::store::record::{CacheResult, Outcome};
 
@@ -67,12 +67,7 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
     if let Some(fill) = &mut x.fill {
         fill.note_headers(&headers);
     }
-    let mut meter = Meter::new(
-        x.endpoint.operation,
-        status.as_u16(),
-        text(&headers, header::CONTENT_TYPE),
-        text(&headers, header::CONTENT_ENCODING),
-    );
+    let mut meter = late::meter(&x, status, &headers);
     *response.headers_mut() = headers;
     let told = rates::Told::on(&x, response.headers());
     stamp(&x, response.headers_mut());
@@ -166,8 +161,4 @@ fn note_sent(x: &mut Exchange, bytes: &Bytes) {
     if let Some(fill) = &mut x.fill {
         fill.note_bytes(bytes);
     }
-}
-
-fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
 }

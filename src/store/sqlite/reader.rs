@@ -101,6 +101,26 @@ impl Snapshot<'_> {
         Ok(())
     }
 
+    /// Calls `each` with every row begun at `since` or later that says something of a bill that came late.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn deferrals(&self, since: Timestamp, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
+        let fault = engine("read late bills in the ledger");
+        // the second condition is the index's own
+        let sql = format!("SELECT {COLUMNS} FROM requests WHERE started_at >= ?1 AND answer_id <> ''");
+        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
+        let mut rows = statement.query([since.as_nanos()]).map_err(&fault)?;
+        let mut record = Record::default();
+        while let Some(row) = rows.next().map_err(&fault)? {
+            columns::read_into(row, &mut record).map_err(&fault)?;
+            if record.is_of_late_bill() {
+                each(&record);
+            }
+        }
+        Ok(())
+    }
+
     /// What was retired before that instant.
     ///
     /// # Errors

@@ -12,4 +12,4 @@ ALTER TABLE requests ADD COLUMN estimate TEXT NOT NULL DEFAULT '';
 ALTER TABLE requests ADD COLUMN estimate_error_percent INTEGER NOT NULL DEFAULT 0;
 
 -- What is still to be billed is looked for at every start.
-CREATE INDEX requests_deferred ON requests (started_at) WHERE billing <> '';
+CREATE INDEX requests_deferred ON requests (started_at) WHERE answer_id <> '';
