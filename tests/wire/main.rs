@@ -11,4 +11,6 @@ mod support;
 
 mod bodies;
 mod events;
+mod sockets;
 mod stale;
+mod ws;

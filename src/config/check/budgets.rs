@@ -35,7 +35,7 @@ pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
     let is_held = |budget: &BudgetSection| !budget.shadow && budget.when_spent != WhenSpent::Warn;
     if budgets.into_iter().any(is_held) {
         let message =
-            "budgets do not hold requests that cannot be metered, such as batches and realtime sessions";
+            "budgets do not hold requests that cannot be metered, such as batches and calls over WebRTC";
         checker.warning(&path, message, "write `unmetered: refuse` to refuse those to callers with a budget, or `unmetered: forward` if it is meant so");
     }
     if teams.clone().any(|team| team.models.is_some()) || keys().any(|key| key.models.is_some()) {

@@ -186,6 +186,7 @@ impl House {
             record,
             head,
             leaving: Arc::new(Leaving::default()),
+            upgrade: None,
         };
         let mut x = Exchange::open(Arc::clone(door), opening);
         x.account = Some(Arc::clone(&self.account));
