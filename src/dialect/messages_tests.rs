@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use super::*;
 use crate::dialect::frames::{frame, piece_of_message};
 
-/// The messages in `bytes`, which come in these pieces: text or not, kept bytes, beginning, clipped, unread.
-fn messages(
-    mut of: Messages,
-    pieces: impl IntoIterator<Item = Vec<u8>>,
-) -> Vec<(bool, Vec<u8>, Vec<u8>, bool, bool)> {
+/// Text or not, kept bytes, beginning, clipped, unread.
+type Found = (bool, Vec<u8>, Vec<u8>, bool, bool);
+
+/// The messages in bytes that come in these pieces.
+fn messages(mut of: Messages, pieces: impl IntoIterator<Item = Vec<u8>>) -> Vec<Found> {
     let mut found = Vec::new();
     for piece in pieces {
         let mut rest = piece.as_slice();

@@ -307,7 +307,7 @@ fn an_alias_is_renamed_in_the_query_and_what_is_not_101_is_an_answer() {
 }
 
 #[test]
-fn no_other_upgrade_is_asked_for_and_none_is_taken_unasked() {
+fn s_13_no_other_upgrade_is_asked_for_and_none_is_taken_unasked() {
     let script = Script::open();
     let gateway = Gateway::start(&config(&format!("http://{}/v1", script.addr), ""));
     let ask = handshake("/v1/realtime?model=rt", &bearer()).replace("WebSocket\r\n", "h2c\r\n");
@@ -428,4 +428,31 @@ fn a_socket_keeps_the_policy_that_it_was_opened_with() {
     socket.say(&json!({"type": "response.create", "model": "m", "input": "hello"}));
     socket.until("response.completed");
     socket.close();
+}
+
+#[test]
+fn a_socket_in_which_nobody_says_anything_is_closed() {
+    let mock = mock();
+    let server = "server: { socket_idle_timeout: 1s }\n";
+    let gateway = Gateway::start(&format!("{server}{}", config(&mock.base_url(), "")));
+    let mut socket = Socket::open(gateway.data, "/v1/responses");
+    assert_eq!(socket.next(), Got::Close(1001));
+    socket.close();
+    let (whole, _) = rows_of(&gateway, &socket, 0);
+    assert_eq!((whole.outcome, whole.error.as_str()), (Outcome::Cancelled, "socket_idle"));
+}
+
+#[test]
+fn a_session_is_held_to_the_model_that_it_was_opened_with() {
+    let mock = mock();
+    let gateway = gateway(&mock, ", models: [rt]");
+    let mut socket = Socket::open(gateway.data, "/v1/realtime?model=rt");
+    socket.until("session.created");
+    socket.say_in_vain(&json!({"type": "session.update", "session": {"model": "dearer"}}));
+    assert_eq!(socket.until("error")["error"]["code"], "model_not_allowed");
+    socket.say(&json!({"type": "mock.digest"}));
+    assert_eq!(socket.sha_sent(), socket.until("mock.digest")["sha256"].as_str().unwrap());
+    socket.close();
+    let two = Socket::try_open(gateway.data, "/v1/realtime?model=rt&model=dearer", &bearer()).unwrap_err();
+    assert!(two.starts_with("HTTP/1.1 400 "), "{two}");
 }
