@@ -121,3 +121,30 @@ impl Inflater {
         self.raw.reset(false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_extension_is_understood() {
+        let deflate = |client_begins_anew, server_begins_anew| Agreed::Deflate {
+            client_begins_anew,
+            server_begins_anew,
+        };
+        for (values, expected) in [
+            (&[][..], Agreed::Plain),
+            (&["permessage-deflate"], deflate(false, false)),
+            (
+                &["Permessage-Deflate; server_no_context_takeover; client_max_window_bits=12"],
+                deflate(false, true),
+            ),
+            (&["permessage-deflate; client_no_context_takeover"], deflate(true, false)),
+            (&["x-webkit-deflate-frame"], Agreed::Unknown),
+            (&["permessage-deflate, other"], Agreed::Unknown),
+            (&["permessage-deflate", "other"], Agreed::Unknown),
+        ] {
+            assert_eq!(Agreed::of(values.iter().copied()), expected, "{values:?}");
+        }
+    }
+}

@@ -49,9 +49,10 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         x.record.user = headers::bounded(user);
     }
     // a deployment in the path is what the upstream goes by, whatever the body says (WIRE 1.6)
-    let in_query = || socket::model_in(request.query.as_deref()).filter(|_| x.endpoint.operation.is_socket());
+    let is_socket = x.endpoint.operation.is_socket();
+    let in_query = if is_socket { socket::model_in(request.query.as_deref())? } else { None };
     let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone());
-    let model = model.or_else(in_query).unwrap_or_default();
+    let model = model.or(in_query).unwrap_or_default();
     x.record.model = headers::bounded(&model);
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();

@@ -15,5 +15,7 @@ mod ends;
 mod events;
 mod memory;
 mod odd;
+mod sockets;
 mod stale;
 mod uploads;
+mod ws;

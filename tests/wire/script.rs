@@ -77,6 +77,22 @@ impl Line {
         self.stream.get_mut().write_all(bytes.as_ref()).is_ok()
     }
 
+    /// Writes `bytes` up to `times` times, until nobody takes any for two seconds; answers how many were taken.
+    pub(crate) fn send_until_stuck(&mut self, bytes: &[u8], times: usize) -> u64 {
+        let stream = self.stream.get_mut();
+        stream.set_write_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+        let mut taken = 0;
+        for _ in 0..times {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let Ok(written) = stream.write(rest) else { return taken };
+                taken += written as u64;
+                rest = &rest[written..];
+            }
+        }
+        taken
+    }
+
     /// Begins a streamed answer.
     pub(crate) fn begin_events(&mut self) {
         self.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");

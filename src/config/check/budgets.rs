@@ -34,7 +34,7 @@ pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
     let budgets = settings.budgets.iter().chain(of_teams).chain(keys().flat_map(|key| &key.budgets));
     let is_held = |budget: &BudgetSection| !budget.shadow && budget.when_spent != WhenSpent::Warn;
     if budgets.into_iter().any(is_held) {
-        let message = "budgets do not hold what nobody can bound beforehand, such as batches, nor what cannot be metered";
+        let message = "budgets do not hold what nobody can bound beforehand, such as batches, nor what cannot be metered, such as WebRTC calls";
         checker.warning(&path, message, "write `unmetered: refuse` to refuse those to callers with a budget, or `unmetered: forward` if it is meant so");
     }
     if teams.clone().any(|team| team.models.is_some()) || keys().any(|key| key.models.is_some()) {

@@ -181,7 +181,12 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
                     let ticket = self.ask(wanted, event).await?;
                     self.pass_on(ticket).await?;
                 }
-                Asked::Session(settings) => self.shared.lock().set(settings),
+                Asked::Session(settings) => {
+                    let wished = self.shared.lock().wish(settings);
+                    if let Err(refusal) = wished {
+                        self.refuse_unread(refusal).await?;
+                    }
+                }
                 Asked::Unreadable => {
                     let fault = "an event in a socket must be one JSON object with one `type`".to_owned();
                     self.refuse_unread(Refusal::BadRequest(fault)).await?;

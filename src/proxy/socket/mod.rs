@@ -2,6 +2,7 @@
 //! wishes until they are admitted, and `session` has the books (docs/WEBSOCKETS.md).
 
 mod gate;
+mod live;
 mod open;
 mod session;
 mod tunnel;
@@ -18,7 +19,9 @@ use super::exchange::{Books, Exchange};
 use super::headers;
 use super::relay::{Answer, AnswerBody};
 use crate::dialect::deflate::Agreed;
+use crate::dialect::path::decoded;
 use crate::signals::Active;
+use crate::upstream::address::escape_segment;
 use crate::upstream::client::SendFault;
 use crate::upstream::endpoint::Upstream;
 
@@ -63,32 +66,38 @@ fn is_asked(parts: &Parts) -> bool {
         && !has_body
 }
 
-/// What the query names as the model; Azure's older paths call it the deployment.
-pub(super) fn model_in(query: Option<&str>) -> Option<String> {
-    let (_, value) = model_pair(query?)?;
-    Some(crate::dialect::path::decoded(value)).filter(|model| !model.is_empty())
+/// What the query names as the model; Azure's older paths call it the deployment. Of two that differ, nobody knows
+/// which one an upstream takes.
+pub(super) fn model_in(query: Option<&str>) -> Result<Option<String>, Refusal> {
+    let mut values = model_pairs(query.unwrap_or_default()).map(|(_, value)| decoded(value));
+    let first = values.next();
+    if values.any(|other| Some(other) != first) {
+        return Err(Refusal::AmbiguousFraming("its query names more than one model"));
+    }
+    Ok(first.filter(|model| !model.is_empty()))
 }
 
 /// The query as the upstream gets it: with its own name for the model, everything else as it came.
 pub(super) fn query_to(books: &Books, query: Option<&str>, model: &str) -> Option<String> {
     let query = query?;
-    let named = if books.endpoint.operation.is_socket() { model_pair(query) } else { None };
-    let Some((name, value)) = named.filter(|(_, value)| crate::dialect::path::decoded(value) != model) else {
+    let is_renamed = books.endpoint.operation.is_socket()
+        && model_pairs(query).any(|(_, value)| !value.is_empty() && decoded(value) != model);
+    if !is_renamed {
         return Some(query.to_owned());
-    };
-    let renamed = |pair: &str| {
-        if pair == format!("{name}={value}") {
-            format!("{name}={}", crate::upstream::address::escape_segment(model))
-        } else {
-            pair.to_owned()
-        }
+    }
+    let renamed = |pair: &str| match model_pairs(pair).next() {
+        Some((name, _)) => format!("{name}={}", escape_segment(model)),
+        None => pair.to_owned(),
     };
     Some(query.split('&').map(renamed).collect::<Vec<_>>().join("&"))
 }
 
-fn model_pair(query: &str) -> Option<(&str, &str)> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| matches!(*name, "model" | "deployment"))
+fn model_pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.filter(|(name, _)| {
+        let name = decoded(name);
+        ["model", "deployment"].iter().any(|known| name.eq_ignore_ascii_case(known))
+    })
 }
 
 /// Asks the upstream for a WebSocket, as the client asked us.
@@ -165,9 +174,14 @@ mod tests {
 
     #[test]
     fn the_model_of_a_socket_stands_in_its_query() {
-        assert_eq!(model_in(Some("a=b&model=gpt-realtime")), Some("gpt-realtime".into()));
-        assert_eq!(model_in(Some("api-version=1&deployment=my%20dep")), Some("my dep".into()));
-        assert_eq!(model_in(Some("call_id=rtc_1")), None);
-        assert_eq!(model_in(Some("model=")), None);
+        let model = |query| model_in(Some(query)).map_err(|refusal| refusal.face().code);
+        assert_eq!(model("a=b&model=gpt-realtime"), Ok(Some("gpt-realtime".into())));
+        assert_eq!(model("api-version=1&deployment=my%20dep"), Ok(Some("my dep".into())));
+        assert_eq!(model("call_id=rtc_1"), Ok(None));
+        assert_eq!(model("model="), Ok(None));
+        assert_eq!(model("model=m&model=%6D"), Ok(Some("m".into())));
+        for two in ["model=a&model=b", "model=a&Model=b", "model=a&mod%65l=b", "model=&model=b"] {
+            assert_eq!(model(two), Err("ambiguous_framing"), "{two}");
+        }
     }
 }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::live::LiveBill;
 use super::open::{self, Opened, Survey};
-use crate::base::money::NanoUsd;
-use crate::budget::{Need, Reservation};
+use crate::budget::Need;
 use crate::dialect::error::About;
 use crate::dialect::messages::Message;
 use crate::dialect::meter::Reading;
@@ -17,7 +17,6 @@ use crate::dialect::path::{Endpoint, Operation};
 use crate::dialect::socket::{self, AnswerReader, Lane, Refused, Settings, Told, Wanted};
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::{Books, Exchange};
-use crate::proxy::need::LIVE_SECONDS;
 use crate::proxy::part;
 use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::store::record::Outcome;
@@ -41,7 +40,7 @@ pub(super) struct Session {
     before: VecDeque<Before>,
     /// Responses that were billed, oldest first.
     billed: VecDeque<String>,
-    live: Option<Seconds>,
+    live: Option<LiveBill>,
     /// Bytes that the client has said since it last asked.
     said: u64,
     /// One side has said that it closes.
@@ -79,16 +78,6 @@ struct Before {
     most_output: u64,
 }
 
-/// The bill of a Live session.
-#[derive(Debug)]
-struct Seconds {
-    x: Exchange,
-    told: Option<u64>,
-    /// Seconds that are held, and what is held for as many as at first.
-    held: u64,
-    step: Need,
-}
-
 /// Why a socket is cut: what its client is told.
 #[derive(Debug)]
 pub(super) struct Cut {
@@ -120,12 +109,8 @@ impl Session {
             whole: Some(whole),
         };
         if operation == Operation::Live && session.is_metered {
-            let endpoint = Endpoint { operation: Operation::LiveSession, ..session.endpoint.clone() };
-            let opened = open::open(&session, &endpoint, &open::live(), Bytes::new(), None);
-            let x = open::begin_now(&session, opened).map_err(|refusal| session.cut(&refusal))?;
-            let step = x.reservation.as_ref().map_or_else(Need::default, Reservation::held);
-            session.live =
-                Some(Seconds { x, told: None, held: LIVE_SECONDS, step: Need { requests: 0, ..step } });
+            let opened = LiveBill::open(&session);
+            session.live = Some(opened.map_err(|refusal| session.cut(&refusal))?);
         }
         Ok(session)
     }
@@ -176,8 +161,20 @@ impl Session {
         self.asked.push_back(Awaited { x, wanted, survey });
     }
 
-    /// What a client sets from here on.
-    pub(super) fn set(&mut self, settings: Settings) {
+    /// What a client sets from here on. The model is not among it: the socket was admitted for its own.
+    pub(super) fn wish(&mut self, settings: Settings) -> Result<(), Refusal> {
+        let own = &self.books().record;
+        let other =
+            settings.model.as_ref().filter(|model| ![&own.model, &own.upstream_model].contains(model));
+        if let Some(other) = other {
+            return Err(Refusal::ModelNotAllowed(other.clone()));
+        }
+        self.set(settings);
+        Ok(())
+    }
+
+    /// The session's settings from here on.
+    fn set(&mut self, settings: Settings) {
         let Settings { model, transcription_model, output_cap } = settings;
         let known = &mut self.settings;
         known.model = model.or(known.model.take());
@@ -200,9 +197,9 @@ impl Session {
                 self.go_on(&lane, message);
                 Ok(())
             }
-            Told::Ended(lane) => self.finish(lane, message),
+            Told::Ended(lane) => self.finish(&lane, message),
             Told::Transcribed(reading) => self.bill_transcription(*reading),
-            Told::Seconds(seconds) => self.take_seconds(seconds),
+            Told::Seconds(seconds) => self.live.as_mut().map_or(Ok(()), |live| live.tell(seconds)),
             Told::Refused(refused) => {
                 self.give_up(&refused);
                 Ok(())
@@ -277,15 +274,18 @@ impl Session {
         place.or_else(|| (self.answering.len() == 1).then_some(0))
     }
 
-    fn finish(&mut self, lane: Lane, message: &Message<'_>) -> Result<(), Refusal> {
-        if self.place(&lane).is_none() {
+    fn finish(&mut self, lane: &Lane, message: &Message<'_>) -> Result<(), Refusal> {
+        if self.place(lane).is_none() {
             // its beginning was not seen: it is billed all the same
             self.begin(lane.clone(), "", message)?;
         }
-        let Some(place) = self.place(&lane) else { return Ok(()) };
+        let Some(place) = self.place(lane) else { return Ok(()) };
         let Answering { lane, x, survey, mut reader } = self.answering.remove(place);
         reader.observe(message);
         let (model, most_output) = (x.record.model.clone(), x.most_output);
+        let mut reading = reader.finish();
+        // realtime names its model once, for the session
+        reading.model = reading.model.or_else(|| self.settings.model.clone());
         self.before.retain(|before| before.stream_id != lane.stream_id);
         self.before.push_back(Before { stream_id: lane.stream_id, model, survey, most_output });
         self.billed.push_back(lane.response_id);
@@ -295,7 +295,7 @@ impl Session {
         if self.billed.len() > MOST_AT_ONCE {
             self.billed.pop_front();
         }
-        x.close(End::answered(StatusCode::OK, reader.finish(), true));
+        x.close(End::answered(StatusCode::OK, reading, true));
         Ok(())
     }
 
@@ -312,22 +312,6 @@ impl Session {
         part::begin(&mut x, &self.upstream, &model)?;
         x.close(End::answered(StatusCode::OK, reading, true));
         Ok(())
-    }
-
-    /// Seconds of the whole session: each word on them replaces the one before.
-    fn take_seconds(&mut self, seconds: u64) -> Result<(), Refusal> {
-        let Some(live) = &mut self.live else { return Ok(()) };
-        live.told = live.told.max(Some(seconds));
-        let wanted = seconds.saturating_add(LIVE_SECONDS / 2);
-        let steps = wanted.saturating_sub(live.held).div_ceil(LIVE_SECONDS);
-        if steps == 0 {
-            return Ok(());
-        }
-        let times = i64::try_from(steps).unwrap_or(i64::MAX);
-        let cost = NanoUsd::new(live.step.cost.as_nanos().saturating_mul(times));
-        let more = Need { cost, tokens: live.step.tokens.saturating_mul(steps), requests: 0 };
-        live.held = live.held.saturating_add(steps.saturating_mul(LIVE_SECONDS));
-        part::hold_more(&mut live.x, more)
     }
 
     /// The upstream says no to what a client asked: nothing was made.
@@ -367,13 +351,8 @@ impl Session {
         for Answering { x, reader, .. } in self.answering.drain(..) {
             x.close(End::broken(outcome, error, reader.finish()));
         }
-        if let Some(Seconds { x, told, .. }) = self.live.take() {
-            let lasted = x.tick().since(x.began).as_secs();
-            match told {
-                Some(told) => x.close(End::answered(StatusCode::OK, socket::seconds_used(told), true)),
-                // nobody told: as long as it was open
-                None => x.close(End::broken(outcome, error, socket::seconds_used(lasted))),
-            };
+        if let Some(live) = self.live.take() {
+            live.close(outcome, error);
         }
     }
 }
