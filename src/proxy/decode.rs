@@ -29,6 +29,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body: RequestBody::Whole(Bytes::new()),
+        model: String::new(),
         facts: Arc::default(),
         ceiling: InputCeiling { tokens: 0, of_images: 0, is_open: false },
         can_splice: true,
@@ -50,11 +51,11 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     // a deployment in the path is what the upstream goes by, whatever the body says (WIRE 1.6)
     let in_query = || socket::model_in(request.query.as_deref()).filter(|_| x.endpoint.operation.is_socket());
     let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone());
-    let model = model.or_else(in_query).unwrap_or_default();
-    x.record.model = headers::bounded(&model);
+    request.model = model.or_else(in_query).unwrap_or_default();
+    x.record.model = headers::bounded(&request.model);
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();
-    let plan = x.policy.plan(&model, x.endpoint.dialect, wanted, dice);
+    let plan = x.policy.plan(&request.model, x.endpoint.dialect, wanted, dice);
     (request.targets, request.cache_ttl) = (plan.targets, plan.cache_ttl);
     x.facts = Arc::clone(&request.facts);
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }

@@ -11,9 +11,12 @@ mod support;
 
 mod asks;
 mod bodies;
+mod crowd;
 mod ends;
 mod events;
+mod http2;
 mod memory;
 mod odd;
+mod pause;
 mod stale;
 mod uploads;
