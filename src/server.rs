@@ -134,7 +134,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept error (no descriptors left) the loop rests instead of spinning.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
 /// The largest head of a request, and what is kept for a client that does not read: hyper would keep 400 KiB.
-const H1_BUFFER: usize = 64 << 10;
+const H1_BUFFER: usize = 32 << 10;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 const H2_MAX_STREAMS: u32 = 256;
 const H2_WINDOW: u32 = 1 << 20;
