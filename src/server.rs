@@ -133,6 +133,8 @@ const BACKLOG: i32 = 4_096;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// After an accept error (no descriptors left) the loop rests instead of spinning.
 const ACCEPT_REST: Duration = Duration::from_millis(50);
+/// The largest head of a request, and what is kept for a client that does not read: hyper would keep 400 KiB.
+const H1_BUFFER: usize = 32 << 10;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 const H2_MAX_STREAMS: u32 = 256;
 const H2_WINDOW: u32 = 1 << 20;
@@ -249,6 +251,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
         .half_close(patience.waits_for_half_closed)
+        .max_buf_size(H1_BUFFER)
         // a date that the upstream did not send is not ours to add
         .auto_date_header(false)
         .http2()

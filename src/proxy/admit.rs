@@ -3,6 +3,7 @@
 use super::budgets::{reserve, terms};
 use super::error::Refusal;
 use super::exchange::Exchange;
+use super::headers::bounded;
 use super::hold::hold;
 use super::need::Needs;
 use super::rates;
@@ -21,7 +22,7 @@ pub(super) async fn admit(x: &mut Exchange, request: &mut ReadRequest) -> Result
 
 /// Everything but the money: what it needs, and by which terms; `None` where no money is to be held.
 pub(super) fn check(x: &mut Exchange, request: &ReadRequest) -> Result<Option<(Needs, Terms)>, Refusal> {
-    permit_model(x)?;
+    permit_model(x, &request.model)?;
     let cannot_be_held = matches!(x.endpoint.operation.metering(), Metering::Later | Metering::Unmetered);
     if cannot_be_held && x.policy.refuse_unmetered && x.has_budget() {
         return Err(Refusal::UnmeteredPath);
@@ -56,13 +57,14 @@ fn see_room(x: &Exchange, needs: &Needs, terms: &Terms) -> Result<(), Refusal> {
 
 /// The model must be allowed to the key. A billed request that names none, or hides it, is allowed only to
 /// those who may use every model.
-fn permit_model(x: &Exchange) -> Result<(), Refusal> {
-    let model = &x.record.model;
+fn permit_model(x: &Exchange, model: &str) -> Result<(), Refusal> {
     // the model of these sockets is named as they are opened, or never
     let is_for_one = matches!(x.endpoint.operation, Operation::Realtime | Operation::Live);
     let may_name_none = model.is_empty() && !x.is_billed() && !is_for_one;
     match x.account.as_ref().and_then(|account| account.rules.as_ref()) {
-        Some(rules) if !may_name_none && !rules.allows(model) => Err(Refusal::ModelNotAllowed(model.clone())),
+        Some(rules) if !may_name_none && !rules.allows(model) => {
+            Err(Refusal::ModelNotAllowed(bounded(model)))
+        }
         _ => Ok(()),
     }
 }

@@ -30,6 +30,7 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
         query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body: RequestBody::Whole(Bytes::new()),
+        model: String::new(),
         facts: Arc::default(),
         ceiling: InputCeiling { tokens: 0, of_images: 0, is_open: false },
         can_splice: true,
@@ -52,11 +53,11 @@ pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest
     let is_socket = x.endpoint.operation.is_socket();
     let in_query = if is_socket { socket::model_in(request.query.as_deref())? } else { None };
     let model = x.endpoint.deployment.clone().or_else(|| request.facts.model.clone());
-    let model = model.or(in_query).unwrap_or_default();
-    x.record.model = headers::bounded(&model);
+    request.model = model.or(in_query).unwrap_or_default();
+    x.record.model = headers::bounded(&request.model);
     let wanted = headers::wanted_upstream(&request.headers);
     let dice = x.door.chance.next_u64();
-    let plan = x.policy.plan(&model, x.endpoint.dialect, wanted, dice);
+    let plan = x.policy.plan(&request.model, x.endpoint.dialect, wanted, dice);
     (request.targets, request.cache_ttl) = (plan.targets, plan.cache_ttl);
     x.facts = Arc::clone(&request.facts);
     if request.targets.is_empty() { Err(Refusal::NoUpstream) } else { Ok(request) }

@@ -136,9 +136,9 @@ impl Sent {
 impl Ask {
     fn prepare(x: &Exchange, request: &ReadRequest, target: &Target) -> Result<Self, Refusal> {
         let upstream = x.policy.upstreams[target.upstream].clone();
-        let model = target.model.clone().unwrap_or_else(|| x.record.model.clone());
         // what the body names, where the upstream goes by the body; a deployment in the path may differ
         let named = request.facts.model.as_deref();
+        let model = target.model.clone().unwrap_or_else(|| request.model.clone());
         let by_path = address::keeps_deployment(&upstream, &x.endpoint);
         let renames = !by_path && named.is_some_and(|named| named != model);
         if renames && !(request.can_splice && request.facts.model_at.is_some()) {
@@ -285,7 +285,7 @@ impl Ask {
             provider: self.upstream.provider().into(),
             host: self.upstream.authority.host().into(),
             port: self.upstream.port(),
-            model_sent: self.model.clone(),
+            model_sent: headers::bounded(&self.model),
             span_id: self.span_id,
             started,
             ended: started,
@@ -326,7 +326,7 @@ impl Ask {
     /// The answer that the client will get.
     async fn conclude(self, x: &mut Exchange, request: &ReadRequest, sent: Sent) -> Result<Answer, Refusal> {
         x.record.upstream.clone_from(&self.upstream.name);
-        x.record.upstream_model.clone_from(&self.model);
+        x.record.upstream_model = headers::bounded(&self.model);
         // a form that broke off did so for a reason of its own
         let broken = || x.upload.as_ref().and_then(|upload| upload.fault());
         let answered = sent.answered.map_err(|fault| broken().unwrap_or(Refusal::Unreachable(fault)));

@@ -25,6 +25,8 @@ pub(super) struct ReadRequest {
     /// The client's headers, as they came.
     pub(super) headers: HeaderMap,
     pub(super) body: RequestBody,
+    /// The model that is asked for, whole; the record has it cut to a label's length.
+    pub(super) model: String,
     pub(super) facts: Arc<RequestFacts>,
     /// An upper bound of its input.
     pub(super) ceiling: InputCeiling,

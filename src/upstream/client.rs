@@ -304,6 +304,9 @@ fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration, freshness: F
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(POOL_IDLE)
         .pool_max_idle_per_host(max_idle)
+        .http1_max_buf_size(H1_BUFFER)
+        .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+        .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
         .http2_keep_alive_interval(H2_PING_EVERY)
         .build(Timed { connector: https, limit: connect_timeout })
 }
@@ -312,6 +315,12 @@ fn build_pool(tls: rustls::ClientConfig, connect_timeout: Duration, freshness: F
 const POOL_IDLE: Duration = Duration::from_secs(50);
 /// A pool smaller than the number of clients doubles the CPU per request (CRATES.md).
 const POOL_MAX_IDLE_PER_HOST: usize = 1_024;
+/// The largest head of an answer, and what is read at once: a piece that waits for its client holds all of it.
+const H1_BUFFER: usize = 32 << 10;
+/// What is read ahead of a client (FAULTS S9).
+const H2_STREAM_WINDOW: u32 = 256 << 10;
+/// Credit for 256 streams: those whose clients do not read must not hold up the others of their connection.
+const H2_CONNECTION_WINDOW: u32 = 256 * H2_STREAM_WINDOW;
 const H2_PING_EVERY: Duration = Duration::from_secs(30);
 
 fn name_fault(fault: &legacy::Error) -> SendFault {

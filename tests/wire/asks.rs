@@ -75,7 +75,7 @@ fn wire_29_any_model_is_asked_for_and_an_unknown_one_has_no_price() {
     ] {
         let answer = gateway.send(&Ask::post(CHAT, body).bearer(PROD));
         assert_eq!(answer.status, 200, "{:.100}: {}", body, answer.text());
-        assert!(upstream.seen().pop().unwrap().body == body.as_bytes());
+        assert!(upstream.seen().pop().unwrap().body == body.as_bytes(), "{body:.100}");
         let row = gateway.row_of(&answer);
         assert_eq!((row.cost, row.usage.input_tokens), (None, 9), "{row:?}");
     }
@@ -232,10 +232,10 @@ fn wire_26_a_body_without_a_length_stays_without_one_and_keeps_its_trailers() {
     client.write(head("/v1/files", "transfer-encoding: chunked\r\ntrailer: x-sum").as_bytes());
     client.write(b"5\r\nfirst\r\n");
     let mut line = script.accept();
-    line.wait_for(b"5\r\nfirst\r\n");
+    let begun = line.wait_for(b"5\r\nfirst\r\n");
     client.write(b"6\r\nsecond\r\n0\r\nx-sum: 7\r\n\r\n");
-    let raw = line.wait_for(b"6\r\nsecond\r\n0\r\nx-sum: 7\r\n\r\n");
-    let text = String::from_utf8(raw).unwrap().to_ascii_lowercase();
+    line.wait_for(b"6\r\nsecond\r\n0\r\nx-sum: 7\r\n\r\n");
+    let text = String::from_utf8(begun).unwrap().to_ascii_lowercase();
     assert!(text.contains("transfer-encoding: chunked\r\n") && !text.contains("content-length"), "{text}");
     line.send(json_answer(200, "", "{}"));
     assert_eq!(client.answer().text(), "{}");

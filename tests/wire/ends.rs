@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tollgate::base::clock::Clock;
 
-use crate::script::{Script, chunk, events, gateway, peak_memory};
+use crate::script::{Script, asking, chunk, events, gateway, peak_memory};
 use crate::support::{Ask, COMPLETION, PROD, Wire, chat, json_answer, stream_chat, until};
 
 /// An event with this text.
@@ -14,13 +14,6 @@ fn event(text: &str) -> String {
 }
 
 const END: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4}}\n\ndata: [DONE]\n\n";
-
-/// A stream whose client asked for usage.
-fn asking() -> Ask {
-    let body =
-        r#"{"model":"gpt-4o-mini","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
-    Ask::post("/v1/chat/completions", body).bearer(PROD)
-}
 
 /// Where over the wire a stream is cut: some places in `./check`, as many as there are in the whole run.
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not of the gateway")]

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-#[expect(dead_code, reason = "groups that follow use it")]
 mod script;
 #[expect(dead_code, unused_imports, reason = "shared with the tests of features, which use all of it")]
 #[path = "../features/support/mod.rs"]
@@ -11,10 +10,13 @@ mod support;
 
 mod asks;
 mod bodies;
+mod crowd;
 mod ends;
 mod events;
+mod http2;
 mod memory;
 mod odd;
+mod pause;
 mod sockets;
 mod stale;
 mod uploads;

@@ -4,7 +4,7 @@ use std::io::{BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use crate::support::upstream::read_request;
-use crate::support::{PATIENCE, Seen};
+use crate::support::{Ask, PATIENCE, PROD, Seen};
 
 /// A listening upstream.
 #[derive(Debug)]
@@ -136,6 +136,13 @@ impl Line {
         let _ = self.stream.read_to_end(&mut rest);
         assert!(rest.is_empty(), "the gateway says more: {:?}", String::from_utf8_lossy(&rest));
     }
+}
+
+/// A stream whose client asked for usage.
+pub(crate) fn asking() -> Ask {
+    let body =
+        r#"{"model":"gpt-4o-mini","stream":true,"stream_options":{"include_usage":true},"messages":[]}"#;
+    Ask::post("/v1/chat/completions", body).bearer(PROD)
 }
 
 /// Bytes as one chunk.

@@ -3,7 +3,6 @@
 //! every byte.
 
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -26,6 +25,7 @@ use crate::budget::section::BudgetSection;
 use crate::budget::{Book, Budget, BudgetSpec, Need, Scope};
 use crate::cache::Cache;
 use crate::dialect::path::{Operation, classify};
+use crate::dialect::unask::Unask;
 use crate::identity::{Directory, Pepper};
 use crate::ledger::books::Books as Ledger;
 use crate::ledger::deferred::Deferred;
@@ -82,8 +82,11 @@ fn answer() -> (Bytes, Vec<usize>) {
     (bytes.into(), ends)
 }
 
-/// An upstream's body, in the pieces in which it comes.
-struct Scripted(VecDeque<Bytes>);
+/// An upstream's body, in the pieces in which it comes, and whether it breaks off after them.
+struct Scripted {
+    pieces: VecDeque<Bytes>,
+    breaks_off: bool,
+}
 
 impl Scripted {
     /// The client will leave after `cut` bytes; what comes later comes in large pieces.
@@ -91,19 +94,25 @@ impl Scripted {
         let mut pieces = VecDeque::from([whole.slice(..cut)]);
         pieces.extend(whole.slice(cut..).chunks(4_096).map(Bytes::copy_from_slice));
         pieces.retain(|piece| !piece.is_empty());
-        Self(pieces)
+        Self { pieces, breaks_off: false }
+    }
+
+    /// The upstream will break off after these bytes.
+    fn broken_after(bytes: Bytes) -> Self {
+        Self { pieces: VecDeque::from([bytes]), breaks_off: true }
     }
 }
 
 impl Body for Scripted {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = &'static str;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        let piece = self.pieces.pop_front().map(|piece| Ok(Frame::data(piece)));
+        Poll::Ready(piece.or(self.breaks_off.then_some(Err("broken off"))))
     }
 }
 
@@ -248,6 +257,28 @@ impl House {
         classify(&http::Method::POST, path).operation
     }
 
+    /// Relays an answer that breaks off after `cut` bytes. Yields what the client got before the break, and
+    /// the request's id.
+    async fn break_at(&self, whole: &Bytes, cut: usize, unask: Option<Unask>) -> (Vec<u8>, u128) {
+        let x = self.exchange();
+        let id = x.record.id;
+        let meter = Meter::new(x.endpoint.operation, 200, Some("text/event-stream"), None);
+        let live = Live {
+            incoming: Scripted::broken_after(whole.slice(..cut)),
+            unask,
+            idle_timeout: Duration::from_secs(600),
+            draining: Draining::Never,
+            active: self.door.signals.attempt_started("mock"),
+        };
+        let (mut relay, mut got) = (Relay::new(x, meter, live), Vec::new());
+        loop {
+            match poll_fn(|cx| relay.poll_frame(cx)).await.expect("no good end") {
+                Ok(frame) => got.extend_from_slice(frame.data_ref().unwrap()),
+                Err(_) => return (got, id),
+            }
+        }
+    }
+
     /// Waits until nothing is open any more.
     pub(in crate::proxy::relay) async fn rest(&self) {
         self.door.drains.finish().await;
@@ -359,4 +390,29 @@ async fn a_disconnect_at_any_byte_is_between_what_was_relayed_and_what_was_held_
         let is_cancelled = row.disconnect == Disconnect::Cancelled && (is_flagged || was_told);
         assert!(is_cancelled || (row.outcome == Outcome::Completed && was_told), "at {cut}: {row:?}");
     }
+}
+
+// FAULTS S1
+#[tokio::test]
+async fn s_01_an_upstream_that_breaks_off_at_any_byte_leaves_an_exact_prefix_and_a_truncated_record() {
+    let (whole, _) = answer();
+    let house = House::new();
+    for asked_by_us in [false, true] {
+        for cut in 0..=whole.len() {
+            let (got, id) = house.break_at(&whole, cut, asked_by_us.then(Unask::new)).await;
+            assert!(whole.starts_with(&got) && (asked_by_us || got.len() == cut), "at {cut}");
+            if cut % 200 == 0 {
+                house.rest().await;
+                let row = house.rows().remove(&id).unwrap();
+                assert_eq!(
+                    (row.outcome, row.response_bytes),
+                    (Outcome::Truncated, got.len() as u64),
+                    "at {cut}"
+                );
+                assert!(row.cost.unwrap() <= row.reserved, "at {cut}: {row:?}");
+            }
+        }
+    }
+    house.rest().await;
+    assert!(house.rows().values().all(|row| row.outcome == Outcome::Truncated));
 }

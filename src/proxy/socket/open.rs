@@ -116,6 +116,7 @@ pub(super) fn open(
         let model = headers::bounded(model);
         (x.record.upstream_model, x.record.model) = (model.clone(), model);
     }
+    let asked = model.map_or_else(|| x.record.model.clone(), str::to_owned);
     x.facts = Arc::clone(&survey.facts);
     x.prompt = event.clone();
     x.record.stream = true;
@@ -129,6 +130,7 @@ pub(super) fn open(
         query: None,
         headers: HeaderMap::new(),
         body: RequestBody::Whole(event),
+        model: asked,
         facts: Arc::clone(&survey.facts),
         ceiling: survey.ceiling,
         // what a client said in a socket goes on as it is, or not at all
