@@ -163,7 +163,12 @@ impl Ask {
     /// Sends the request, and once more on a new connection if that on which it went out had ended before
     /// (docs/adr/0018).
     async fn send(&mut self, x: &mut Exchange, request: &mut ReadRequest, client: &Client) -> Sent {
-        let way = if x.upgrade.is_some() { Freshness::Upgrade } else { Freshness::Any };
+        let way = match (&x.upgrade, &request.body) {
+            (Some(_), _) => Freshness::Upgrade,
+            // a stale connection would have eaten what can be sent only once
+            (None, RequestBody::Uploading(_)) => Freshness::New,
+            (None, _) => Freshness::Any,
+        };
         let sent = self.send_on(way, x, request, client).await;
         let is_stale = matches!(sent.answered, Err(SendFault::Stale));
         if !is_stale || x.is_alone() || !request.can_repeat() {

@@ -192,6 +192,26 @@ fn wire_27_an_early_model_reaches_the_upstream_before_the_file_has_ended() {
 }
 
 #[test]
+fn wire_27_a_form_that_passes_goes_out_on_a_new_connection() {
+    let upstream = Script::open();
+    let gateway = gateway(&format!("http://{}/v1", upstream.addr), "");
+    let small = form(&[field("model", "whisper-1"), file(800)]);
+    let large = form(&[field("model", "whisper-1"), file(2 << 20)]);
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| send(&gateway, PATH, &small));
+        let (mut kept, _) = upstream.asked();
+        kept.send(json_answer(200, "", TRANSCRIBED));
+        assert_eq!(first.join().unwrap().status, 200);
+        // the first connection is idle in the pool, and may have ended for all that the gateway knows
+        let second = scope.spawn(|| send(&gateway, PATH, &large));
+        let (mut fresh, seen) = upstream.asked();
+        assert!(seen.body == large);
+        fresh.send(json_answer(200, "", TRANSCRIBED));
+        assert_eq!(second.join().unwrap().status, 200);
+    });
+}
+
+#[test]
 fn wire_27_a_form_that_changes_its_mind_does_not_come_to_its_end() {
     let upstream = Script::open();
     let gateway = gateway(&format!("http://{}/v1", upstream.addr), "");
@@ -312,7 +332,7 @@ fn wire_27_an_upstream_that_does_not_read_holds_the_client_up() {
     client.set_write_timeout(Some(Duration::from_secs(1))).unwrap();
     client.write_all(head(PATH, &format!("content-length: {}", 1 << 30)).as_bytes()).unwrap();
     client.write_all(&field("model", "whisper-1")).unwrap();
-    client.write_all(&file(8)).unwrap();
+    client.write_all(&file(2 << 20)).unwrap();
     let line = upstream.accept();
     let piece = vec![0; 1 << 20];
     let taken = (0..100).take_while(|_| client.write_all(&piece).is_ok()).count();
