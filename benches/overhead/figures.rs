@@ -138,6 +138,15 @@ impl Figures {
         }
     }
 
+    /// How much later than through nginx an event of paced streams arrives through Tollgate: medians over the
+    /// rounds, each beside its own.
+    pub(crate) fn later_than_nginx(&self) -> Option<Quantiles> {
+        let paced = self.rounds.iter().find(|round| round.work.is_paced())?.work;
+        let pairs = self.of(paced, Target::Tollgate).into_iter().zip(self.of(paced, Target::Nginx));
+        let pairs = pairs.filter_map(|(own, nginx)| Some(own.deliveries?.minus(nginx.deliveries?)));
+        Quantiles::median(pairs.collect())
+    }
+
     fn of(&self, work: &Work, target: Target) -> Vec<&Round> {
         let wanted = |round: &&Round| round.work.name == work.name && round.target == target;
         self.rounds.iter().filter(wanted).collect()

@@ -13,7 +13,7 @@ pub(crate) fn table(figures: &Figures) -> String {
     for row in figures.rows() {
         table.add_row(cells(&row));
     }
-    format!("{table}\n{}", memory(figures))
+    format!("{table}\n{}\n{}", memory(figures), delay(figures))
 }
 
 /// For programs.
@@ -42,7 +42,7 @@ pub(crate) fn json(figures: &Figures) -> Value {
         .iter()
         .map(|(target, kib)| json!({ "target": target.name(), "peak_rss_kib": kib }))
         .collect();
-    json!({ "rows": rows, "memory": peaks })
+    json!({ "rows": rows, "memory": peaks, "event_later_than_nginx": quantiles(figures.later_than_nginx()) })
 }
 
 /// The page: what was measured on which machine, and how to do it again.
@@ -54,6 +54,7 @@ pub(crate) fn page(figures: &Figures, workers: usize) -> String {
         let _ = writeln!(page, "| {} |", cells(&row).join(" | "));
     }
     let _ = write!(page, "\n{}\n\n{EXPLANATION}", memory(figures));
+    let _ = write!(page, "\n## What a chunk waits\n\n{DELAY}\n\n{}\n", delay(figures));
     page
 }
 
@@ -107,6 +108,16 @@ fn memory(figures: &Figures) -> String {
     format!("Peak resident memory: {}.", each.join(", "))
 }
 
+fn delay(figures: &Figures) -> String {
+    let Some(later) = figures.later_than_nginx() else { return String::new() };
+    format!(
+        "A chunk of 64 streams paced at 20 ms arrives through Tollgate {:+.2} ms later than through nginx at the \
+         median, and {:+.2} ms at the 99th percentile.",
+        later.p50 / 1e3,
+        later.p99 / 1e3
+    )
+}
+
 fn machine(workers: usize) -> String {
     let cpus = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let named = |name: &str| cpus.lines().find(|line| line.starts_with(name));
@@ -152,6 +163,15 @@ and taken out of the stream again, journal, ledger in SQLite, metrics, and a JSO
 end its ledger must know every request that was sent to it.
 
 ";
+
+const DELAY: &str = "From the upstream's write of a chunk to its arrival at the client: the chunk carries the \
+upstream's time, and the client, a thread of the same process, reads the same clock. The streams are spread over the \
+20 ms, so that they do not speak in chorus. The table has each way by itself (the last work); here are the rounds of \
+Tollgate beside those of nginx, medians of the differences.
+
+```
+cargo bench --bench overhead -- --only stream-paced              # this question alone: under a minute
+```";
 
 const EXPLANATION: &str = "- **CPU**: user and system time of the gateway's process, all its threads, until it is \
 idle again after the work, divided by requests or by events of streams. Medians of the rounds.

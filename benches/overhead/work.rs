@@ -31,6 +31,10 @@ impl Work {
         matches!(self.answer, Answer::Stream { .. })
     }
 
+    pub(crate) fn is_paced(&self) -> bool {
+        matches!(self.answer, Answer::Stream { pace: Some(_), .. })
+    }
+
     /// The work that a request body names.
     pub(crate) fn asked_by(body: &[u8]) -> Option<&'static Self> {
         WORKS.iter().find(|work| memchr::memmem::find(body, work.name.as_bytes()).is_some())

@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "shared with the tests in process, which use all of it")]
+#[path = "../../src/dialect/answers.rs"]
+mod answers;
 mod script;
 #[expect(dead_code, unused_imports, reason = "shared with the tests of features, which use all of it")]
 #[path = "../features/support/mod.rs"]
@@ -11,6 +14,7 @@ mod support;
 mod asks;
 mod bodies;
 mod crowd;
+mod differential;
 mod ends;
 mod events;
 mod http2;

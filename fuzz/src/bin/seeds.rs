@@ -85,7 +85,7 @@ fn requests() -> Vec<Vec<u8>> {
 }
 
 fn forms() -> Vec<Vec<u8>> {
-    let form = |kind: u8| Input::write([kind, kind, 0, 0], &[], FORM.as_bytes());
+    let form = |kind: u8| Input::write([kind, kind, 0, 0], &[3, 40, 1, 1, 1], FORM.as_bytes());
     (0..4).map(form).collect()
 }
 

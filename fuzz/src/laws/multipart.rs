@@ -1,11 +1,12 @@
-//! The fields of a form stand where they are said to stand, and a model that is renamed there is the only thing
-//! that changes.
+//! A form says the same however it is cut, its model stands where it is said to stand, and a model that is renamed
+//! there is the only thing that changes.
 
 use bytes::Bytes;
 use http::Method;
 
-use crate::dialect::path::classify;
-use crate::dialect::request::scan;
+use crate::dialect::form::Form;
+use crate::dialect::path::{Endpoint, classify};
+use crate::dialect::request::{BadRequest, RequestFacts};
 use crate::dialect::splice::{apply, rename_model};
 use crate::input::Input;
 
@@ -25,18 +26,27 @@ pub fn check(data: &[u8]) {
     let endpoint = classify(&Method::POST, *input.pick::<&str>(0, &PATHS));
     let content_type = *input.pick(1, &CONTENT_TYPES);
     let body = Bytes::copy_from_slice(input.payload);
-    let Ok(facts) = scan(&endpoint, Some(content_type), &body) else { panic!("no form is refused") };
     // headers are a stranger's bytes, too
     if let Ok(stranger) = std::str::from_utf8(input.payload) {
-        let header = format!("multipart/form-data; {stranger}");
-        assert!(scan(&endpoint, Some(&header), &body).is_ok());
+        let _ = Form::of(&endpoint, &format!("multipart/form-data; {stranger}"));
     }
+    let whole = read(&endpoint, content_type, &[&body]);
+    assert_eq!(read(&endpoint, content_type, &input.sliced(&body)), whole, "cutting changed the form");
+    let Ok(facts) = whole else { return };
     let (Some(model), Some(at)) = (&facts.model, &facts.model_at) else { return };
-    assert_eq!(&body[at.clone()], model.as_bytes());
+    assert_eq!(String::from_utf8_lossy(&body[at.clone()]), model.as_str());
     let edit = rename_model(&facts, "other").expect("a model that stands somewhere can be renamed");
     let renamed = apply(&body, vec![edit]);
-    let again = scan(&endpoint, Some(content_type), &renamed).expect("a form stays one");
-    assert_eq!(again.model.as_deref(), Some("other"));
     assert_eq!([&body[..at.start], &b"other"[..], &body[at.end..]].concat(), renamed.to_vec());
+    let again = read(&endpoint, content_type, &[&renamed]).expect("a form stays one");
+    assert_eq!(again.model.as_deref(), Some("other"));
     assert_eq!((again.stream, again.choices, again.user), (facts.stream, facts.choices, facts.user));
+}
+
+fn read(endpoint: &Endpoint, content_type: &str, pieces: &[&[u8]]) -> Result<RequestFacts, BadRequest> {
+    let mut form = Form::of(endpoint, content_type).expect("each of these is the type of a form");
+    for piece in pieces {
+        form.push(piece);
+    }
+    form.facts()
 }

@@ -335,7 +335,7 @@ fn number(name: &str, usual: u64) -> u64 {
 }
 
 #[tokio::test]
-async fn no_slicing_changes_a_byte_or_a_row_or_holds_an_event_back() {
+async fn s_02_no_slicing_changes_a_byte_or_a_row_or_holds_an_event_back() {
     let wanted = usize::try_from(number("TOLLGATE_SLICINGS", 10_000)).unwrap();
     let mut seed = number("TOLLGATE_SEED", 1);
     let (mut slicings, mut answers) = (0, 0);
