@@ -78,7 +78,7 @@ class Caller {
     caller.key = direct ? key : callerKey;
     caller.question = new Question(direct ? imitation : '');
     caller.name = name;
-    caller.before = direct ? 0 : await requests(name);
+    caller.before = direct ? 0 : await requests('key', name);
     return caller;
   }
 
@@ -86,12 +86,12 @@ class Caller {
   async attempts() {
     if (direct) return this.question.statuses().length;
     // rows are written in order: when a later one is there, none of the earlier ones is missing
-    const late = (await requests(this.name, last)) + 1;
-    await statusOf(this.key, last);
-    for (const deadline = Date.now() + 20_000; (await requests(this.name, last)) < late; await wait(20)) {
+    const late = (await requests('model', last)) + 1;
+    await statusOf(key, last);
+    for (const deadline = Date.now() + 20_000; (await requests('model', last)) < late; await wait(20)) {
       assert.ok(Date.now() < deadline, 'the ledger never got the last request');
     }
-    return (await requests(this.name)) - this.before;
+    return (await requests('key', this.name)) - this.before;
   }
 
   /** Asks until the rate limit holds. */
@@ -160,11 +160,10 @@ function log() {
   return text.slice(0, text.lastIndexOf('\n')).split('\n').filter(Boolean).map((line) => JSON.parse(line));
 }
 
-/** Requests of a key by the ledger, for one model or for all but `last`. Unknown keys have no name. */
-async function requests(name, model) {
-  const { rows } = await (await fetch(`http://${TOLLGATE_ADMIN}/api/v1/usage?by=key,model`)).json();
-  const wanted = rows.filter((row) => row.key === name && (model ? row.model === model : row.model !== last));
-  return wanted.reduce((sum, row) => sum + row.requests, 0);
+/** Requests of one key or for one model, by the ledger. Unknown keys have no name. */
+async function requests(column, value) {
+  const { rows } = await (await fetch(`http://${TOLLGATE_ADMIN}/api/v1/usage?by=${column}`)).json();
+  return rows.filter((row) => row[column] === value).reduce((sum, row) => sum + row.requests, 0);
 }
 
 async function statusOf(callerKey, model = chatModel) {

@@ -68,20 +68,20 @@ class Caller:
         self.key = KEY if DIRECT else key
         self.question = Question(imitation if DIRECT else "")
         self._name = name
-        self._before = 0 if DIRECT else sum(_requests(name))
+        self._before = 0 if DIRECT else _requests(key=name)
 
     def attempts(self):
         """How often it asked, by the gateway's ledger. Every request is in it, refused or not."""
         if DIRECT:
             return len(self.question.statuses())
         # rows are written in order: when a later one is there, none of the earlier ones is missing
-        late = sum(_requests(self._name, LAST)) + 1
-        _status(self.key, LAST)
+        late = _requests(model=LAST) + 1
+        _status(KEY, LAST)
         deadline = time.monotonic() + 20.0
-        while sum(_requests(self._name, LAST)) < late:
+        while _requests(model=LAST) < late:
             assert time.monotonic() < deadline, "the ledger never got the last request"
             time.sleep(0.02)
-        return sum(_requests(self._name)) - self._before
+        return _requests(key=self._name) - self._before
 
     def use_up(self):
         """Asks until the rate limit holds."""
@@ -151,11 +151,11 @@ def _log():
         return [json.loads(line) for line in log if line.endswith("\n")]
 
 
-def _requests(key_name, model=None):
-    """Requests of a key by the ledger, for one model or for all but `LAST`. Unknown keys have no name."""
-    with urllib.request.urlopen(f"http://{os.environ['TOLLGATE_ADMIN']}/api/v1/usage?by=key,model") as answer:
-        rows = [row for row in json.load(answer)["rows"] if row["key"] == key_name]
-    return [row["requests"] for row in rows if (row["model"] == model if model else row["model"] != LAST)]
+def _requests(**wanted):
+    """Requests of one key or for one model, by the ledger. Unknown keys have no name."""
+    [(column, value)] = wanted.items()
+    with urllib.request.urlopen(f"http://{os.environ['TOLLGATE_ADMIN']}/api/v1/usage?by={column}") as answer:
+        return sum(row["requests"] for row in json.load(answer)["rows"] if row[column] == value)
 
 
 def _status(key, model=CHAT_MODEL):

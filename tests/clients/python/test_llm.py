@@ -23,9 +23,14 @@ from callers import (
 
 LLM = [str(Path(sys.executable).parent / "llm")]
 MODELS = """
-- {{ model_id: chat, model_name: {model}, api_base: {url}/v1, supports_schema: true, supports_tools: true }}
-- {{ model_id: responses, model_name: {model}, api_base: {url}/v1, supports_schema: true, supports_tools: true,
-    responses: true }}
+- &chat
+  model_id: chat
+  model_name: {model}
+  api_base: {url}/v1
+  api_key_name: gateway
+  supports_schema: true
+  supports_tools: true
+- {{ <<: *chat, model_id: responses, responses: true }}
 """
 TOOL = "def weather(city: str) -> str:\n    'Looks out.'\n    return 'rain'\n"
 
@@ -71,13 +76,19 @@ def test_stream_usage():
 
 
 def test_tools():
-    ran = ask(Question("tool"), "--functions", TOOL, "--no-stream", "--tools-debug", "--chain-limit", "1")
-    assert "Tool call: weather(" in ran.stderr
+    assert "Tool call: weather(" in calls_a_tool("--no-stream")
 
 
 def test_streamed_tools():
-    ran = ask(Question("tool"), "--functions", TOOL, "--tools-debug", "--chain-limit", "1")
-    assert "Tool call: weather(" in ran.stderr
+    assert "Tool call: weather(" in calls_a_tool()
+
+
+def calls_a_tool(*words):
+    question = Question()
+    question.text += " with a tool"
+    ran = ask(question, "--functions", TOOL, "--tools-debug", *words)
+    assert answer(ran)
+    return ran.stderr
 
 
 def test_structured_output():
