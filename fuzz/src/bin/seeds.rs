@@ -6,6 +6,7 @@ use std::path::Path;
 // the counters of instrumented code live there
 use libfuzzer_sys as _;
 use tollgate_fuzz::dialect::corpus::CORPUS;
+use tollgate_fuzz::dialect::frames::{Opcode, closing, frame, piece_of_message};
 use tollgate_fuzz::dialect::path::Operation;
 use tollgate_fuzz::input::Input;
 
@@ -36,6 +37,7 @@ fn main() -> std::io::Result<()> {
         ("decoder", encoded()),
         ("request", requests()),
         ("multipart", forms()),
+        ("frames", frames()),
     ] {
         let folder = Path::new(&folder).join(target);
         fs::create_dir_all(&folder)?;
@@ -70,9 +72,17 @@ fn encoded() -> Vec<Vec<u8>> {
         for (_, text) in CORPUS {
             inputs.push(Input::write([encoding, 1, 30, 0], &[100, 100], text.as_bytes()));
         }
-        inputs.push(Input::write([encoding, 0, 0, 0], &[3], b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x04\0\x43\xbe\xb7\xe8\x01\0\0\0"));
+        inputs.push(Input::write(
+            [encoding, 0, 0, 0],
+            &[3],
+            b"\x1f\x8b\x08\0\0\0\0\0\0\x03\x4b\x04\0\x43\xbe\xb7\xe8\x01\0\0\0",
+        ));
         inputs.push(Input::write([encoding, 0, 0, 0], &[1], b"\x78\x9c\x4b\x04\0\0\x62\0\x62"));
-        inputs.push(Input::write([encoding, 0, 0, 0], &[1], b"\x28\xb5\x2f\xfd\x04\x58\x09\0\0a\x9d\x48\x2b\x0d"));
+        inputs.push(Input::write(
+            [encoding, 0, 0, 0],
+            &[1],
+            b"\x28\xb5\x2f\xfd\x04\x58\x09\0\0a\x9d\x48\x2b\x0d",
+        ));
         inputs.push(Input::write([encoding, 0, 0, 0], &[1], b"\x0b\0\x80\x61\x03"));
     }
     inputs
@@ -87,6 +97,23 @@ fn requests() -> Vec<Vec<u8>> {
 fn forms() -> Vec<Vec<u8>> {
     let form = |kind: u8| Input::write([kind, kind, 0, 0], &[3, 40, 1, 1, 1], FORM.as_bytes());
     (0..4).map(form).collect()
+}
+
+/// Messages in one frame and in several, with a mask and without, and what stands between them.
+fn frames() -> Vec<Vec<u8>> {
+    let mask = Some([9, 8, 7, 6]);
+    let long = "x".repeat(300);
+    let messages = [
+        frame(Opcode::Text, b"{\"type\":\"response.create\"}", mask),
+        [
+            piece_of_message(Opcode::Binary, long.as_bytes(), None, false),
+            frame(Opcode::Ping, b"are you there", None),
+            piece_of_message(Opcode::Continuation, b"", None, true),
+        ]
+        .concat(),
+        frame(Opcode::Close, &closing(1000, "done"), mask),
+    ];
+    messages.iter().map(|bytes| Input::write([1, 5, 0, 0], &[1, 1, 2, 100], bytes)).collect()
 }
 
 fn number(operation: Operation) -> u8 {

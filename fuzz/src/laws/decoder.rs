@@ -58,17 +58,26 @@ fn encoded(input: &Input<'_>, encoding: &str) {
 fn flushed(encoding: &str, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let level = flate2::Compression::fast();
     match encoding {
-        "deflate" => each(flate2::write::ZlibEncoder::new(Vec::new(), level), parts, |encoder| encoder.get_mut()),
-        "br" => each(brotli::CompressorWriter::new(Vec::new(), 4096, 1, 18), parts, |encoder| encoder.get_mut()),
+        "deflate" => {
+            each(flate2::write::ZlibEncoder::new(Vec::new(), level), parts, |encoder| encoder.get_mut())
+        }
+        "br" => {
+            each(brotli::CompressorWriter::new(Vec::new(), 4096, 1, 18), parts, |encoder| encoder.get_mut())
+        }
         "zstd" => {
-            let encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).expect("a zstd context needs only memory");
+            let encoder =
+                zstd::stream::write::Encoder::new(Vec::new(), 1).expect("a zstd context needs only memory");
             each(encoder, parts, |encoder| encoder.get_mut())
         }
         _ => each(flate2::write::GzEncoder::new(Vec::new(), level), parts, |encoder| encoder.get_mut()),
     }
 }
 
-fn each<E: std::io::Write>(mut encoder: E, parts: &[&[u8]], out: impl Fn(&mut E) -> &mut Vec<u8>) -> Vec<Vec<u8>> {
+fn each<E: std::io::Write>(
+    mut encoder: E,
+    parts: &[&[u8]],
+    out: impl Fn(&mut E) -> &mut Vec<u8>,
+) -> Vec<Vec<u8>> {
     let mut flushed = Vec::new();
     for part in parts {
         encoder.write_all(part).and_then(|()| encoder.flush()).expect("memory takes everything");

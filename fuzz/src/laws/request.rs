@@ -44,7 +44,10 @@ pub fn check(data: &[u8]) {
     if !renaming.is_empty() {
         let again = facts_of(&endpoint, &renamed);
         assert_eq!(again.model.as_deref(), Some("another \"model\""));
-        assert_eq!(RequestFacts { model: None, ..placeless(again) }, RequestFacts { model: None, ..placeless(facts.clone()) });
+        assert_eq!(
+            RequestFacts { model: None, ..placeless(again) },
+            RequestFacts { model: None, ..placeless(facts.clone()) }
+        );
     }
     if !capping.is_empty() {
         let again = facts_of(&endpoint, &capped);

@@ -45,7 +45,8 @@ fn told(input: &Input<'_>) -> (Vec<u8>, Vec<u8>) {
             None => asked.extend(event(line)),
         }
     }
-    asked.extend_from_slice(b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}");
+    asked
+        .extend_from_slice(b"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":2}}");
     asked.extend_from_slice(end.as_bytes());
     plain.extend_from_slice(b"data: [DONE]");
     asked.extend_from_slice(b"data: [DONE]");
@@ -59,7 +60,8 @@ fn with_null(line: &[u8], place: usize) -> Option<Vec<u8>> {
     if choices.as_array().is_none_or(Vec::is_empty) || is_ambiguous(line) {
         return None;
     }
-    let (first, last) = (line.iter().position(|byte| *byte == b'"')?, line.iter().rposition(|byte| *byte == b'}')?);
+    let (first, last) =
+        (line.iter().position(|byte| *byte == b'"')?, line.iter().rposition(|byte| *byte == b'}')?);
     Some(if place & 1 == 0 {
         [&line[..first], b"\"usage\": null, ", &line[first..]].concat()
     } else {
