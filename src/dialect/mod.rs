@@ -18,6 +18,7 @@ pub mod sse;
 pub mod unask;
 
 #[cfg(any(test, fuzzing))]
+#[path = "answers_tests.rs"]
 pub mod answers;
 mod ceiling;
 #[cfg(any(test, fuzzing))]

@@ -3,8 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
 
-#[expect(dead_code, reason = "shared with the tests in process, which use all of it")]
-#[path = "../../src/dialect/answers.rs"]
+#[expect(unreachable_pub, reason = "shared with the tests in process, where it can be reached")]
+#[path = "../../src/dialect/answers_tests.rs"]
 mod answers;
 mod script;
 #[expect(dead_code, unused_imports, reason = "shared with the tests of features, which use all of it")]

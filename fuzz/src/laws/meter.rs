@@ -34,8 +34,8 @@ pub fn check(data: &[u8]) {
 }
 
 fn bounded(reading: &Reading) {
-    assert!(reading.output_text.len() <= MAX_OUTPUT_TEXT);
-    assert!(reading.output_text.len() as u64 <= reading.output_text_bytes);
+    let kept = reading.output.len();
+    assert!(kept <= MAX_OUTPUT_TEXT && kept as u64 <= reading.output_text_bytes);
     let extra = reading.extra.iter().map(|(_, usage)| usage);
     for usage in reading.usage.iter().chain(extra) {
         let totals = [usage.input_tokens, usage.output_tokens, usage.seconds, usage.web_searches];
