@@ -162,12 +162,6 @@ impl Gateway {
         self.child.id()
     }
 
-    /// Starts it again, after its end.
-    pub(crate) fn restart(&mut self) -> Self {
-        let fresh = Setup { dir: tempfile::tempdir().unwrap(), env: Vec::new() };
-        std::mem::replace(&mut self.setup, fresh).start()
-    }
-
     /// Waits for the end of the process.
     pub(crate) fn exit(&mut self) -> ExitStatus {
         until("the end of the process", || self.child.try_wait().unwrap())
