@@ -22,7 +22,7 @@ use super::usage_print::{as_csv, as_table};
 #[derive(Debug, Clone, Args)]
 pub struct UsageArgs {
     /// What to sum up by: team, key, model, upstream, user, run, session, operation, outcome, cache,
-    /// error, day, tag:NAME
+    /// error, estimate, day, tag:NAME
     #[arg(long, value_delimiter = ',', default_value = "team,model")]
     pub by: Vec<Dimension>,
     /// Only requests begun since: 2026-11-01, 2026-11-01T08:00:00Z, 24h, 7d

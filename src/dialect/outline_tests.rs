@@ -68,6 +68,54 @@ fn images_count_by_size_and_remote_ones_as_the_largest() {
 }
 
 #[test]
+fn a_prompt_rests_on_its_least_sure_part() {
+    let inline = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAABAAAAAMACAIAAAA=";
+    for (model, part, tokens, grounds) in [
+        ("gpt-4o", json!({"type": "text", "text": "Hi"}), 0, "chat"),
+        ("gpt-4o", json!({"type": "image_url", "image_url": {"url": inline}}), 765, "image+chat"),
+        (
+            "gpt-4o",
+            json!({"type": "image_url", "image_url": {"url": inline, "detail": "low"}}),
+            85,
+            "image+chat",
+        ),
+        ("gpt-4.1-mini", json!({"type": "image_url", "image_url": {"url": inline}}), 1_245, "image+chat"),
+        (
+            "gpt-4o",
+            json!({"type": "image_url", "image_url": {"url": "https://x/y.png"}}),
+            1_445,
+            "ceiling+chat",
+        ),
+        ("some-model", json!({"type": "image_url", "image_url": {"url": inline}}), 765, "ceiling+chat"),
+        ("gpt-4o", json!({"type": "input_audio", "input_audio": {"data": "AAAA"}}), 0, "unseen+chat"),
+        ("gpt-4o", json!({"type": "file", "file": {"file_id": "f"}}), 0, "unseen+chat"),
+    ] {
+        let prompt = outline_of(
+            "chat/completions",
+            &json!({"model": model, "n": 3, "messages": [{"role": "user", "content": [part]}]}),
+        );
+        assert_eq!(
+            (prompt.fixed_tokens, prompt.grounds.words().as_str()),
+            (6 + tokens, grounds),
+            "{model} {part}"
+        );
+    }
+}
+
+#[test]
+fn a_function_call_in_a_history_is_counted_like_a_tool_call() {
+    let prompt = outline_of(
+        "chat/completions",
+        &json!({"messages": [
+            {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "function", "name": "f", "content": "42"},
+        ]}),
+    );
+    assert_eq!(prompt.texts, ["assistant", "f", "{}", "function", "42", "f"]);
+    assert_eq!(prompt.fixed_tokens, 2 * PER_MESSAGE + PER_NAME + PRIMING);
+}
+
+#[test]
 fn inputs_are_texts_or_token_ids() {
     for (input, texts, fixed) in [
         (json!("a b"), vec!["a b"], 0),

@@ -63,6 +63,8 @@ pub enum Dimension {
     Cache,
     /// The error's code.
     Error,
+    /// What an estimate rests on; empty where usage was reported.
+    Estimate,
     /// The calendar day on which it began.
     Day,
     /// The value of one tag.
@@ -70,7 +72,7 @@ pub enum Dimension {
 }
 
 impl Dimension {
-    const NAMED: [(&'static str, Self); 12] = [
+    const NAMED: [(&'static str, Self); 13] = [
         ("team", Self::Team),
         ("key", Self::Key),
         ("model", Self::Model),
@@ -82,6 +84,7 @@ impl Dimension {
         ("outcome", Self::Outcome),
         ("cache", Self::Cache),
         ("error", Self::Error),
+        ("estimate", Self::Estimate),
         ("day", Self::Day),
     ];
 }
@@ -100,7 +103,7 @@ impl fmt::Display for Dimension {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is nothing to sum up by: expected team, key, model, upstream, user, run, session, operation, \
-     outcome, cache, error, day or tag:NAME"
+     outcome, cache, error, estimate, day or tag:NAME"
 )]
 pub struct NotADimension(String);
 
@@ -142,6 +145,7 @@ impl Grouping {
                 Dimension::Run => value.push_str(&record.run),
                 Dimension::Session => value.push_str(&record.session),
                 Dimension::Operation => value.push_str(&record.operation),
+                Dimension::Estimate => value.push_str(&record.estimate),
                 Dimension::Outcome => value.push_str(record.outcome.as_str()),
                 Dimension::Cache => value.push_str(record.cache.as_str()),
                 Dimension::Error => value.push_str(&record.error),
