@@ -10,9 +10,9 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use serde_json::Value;
 
 use crate::base::units::{Size, Written as _};
 use crate::base::usage::Usage;
