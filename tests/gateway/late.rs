@@ -81,7 +81,7 @@ fn the_bill(house: &House) -> Record {
 
 /// What the mock says that the work used.
 fn used(house: &House) -> Served {
-    house.served().into_iter().filter(|served| served.usage.total_tokens() > 0).next_back().unwrap()
+    house.served().into_iter().rfind(|served| served.usage.total_tokens() > 0).unwrap()
 }
 
 fn budget(house: &House, team: &str) -> (i64, i64) {
