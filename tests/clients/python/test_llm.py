@@ -1,11 +1,10 @@
 """The `llm` command line, with the gateway in its `extra-openai-models.yaml`.
 
-Its commands are called in this process, which saves a second of imports each; the one to be interrupted is not.
+Its commands are called in this process, which saves a second of imports each; the one to be ended is not.
 """
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -117,7 +116,7 @@ def test_cancellation():
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     child = subprocess.Popen(command, env={**os.environ, **home(URL)}, **streams)
     assert child.stdout.read(1)
-    child.send_signal(signal.SIGINT)
+    child.terminate()
     child.wait(timeout=20)
     child.stdout.close()
     child.stderr.close()
