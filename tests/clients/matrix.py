@@ -80,6 +80,7 @@ MESSAGES_ONLY = {
     "responses": "an API of OpenAI's",
 }
 OWN_COLUMN = "has its own column"
+IMPATIENT = "with `num_retries` it asks again at once, whatever `retry-after` says"
 SEE_CHAT = "embeddings have one API, tried under `chat`"
 
 AI_SDK = ("responses", "chat", "compatible")
@@ -164,11 +165,14 @@ ENVIRONMENTS = [
         "test_litellm.py",
         "litellm",
         apis=("chat", "messages"),
-        lacks={"embeddings[messages]": "Anthropic has none", "responses[messages]": "an API of OpenAI's"},
+        lacks={
+            "embeddings[messages]": "Anthropic has none",
+            "responses[messages]": "an API of OpenAI's",
+            "upstream_429[messages]": IMPATIENT,
+            "rate_limit[messages]": IMPATIENT,
+        },
         alike={
-            "cancellation[messages]": "its stream cannot be closed, and leaves its connection open when it is dropped",
-            "upstream_429[messages]": "`num_retries` asks again at once, whatever `retry-after` says",
-            "rate_limit[messages]": "`num_retries` asks again at once, whatever `retry-after` says",
+            "cancellation[messages]": "its stream cannot be closed, and leaves its connection open when it is dropped"
         },
     ),
     Environment(

@@ -3,7 +3,7 @@
 import json
 
 from harness import BUILT, HERE, ROOT
-from matrix import CASES, CORE, ENVIRONMENTS, named
+from matrix import CASES, CORE, ENVIRONMENTS, OWN_COLUMN, named
 
 PAGE = ROOT / "docs" / "CLIENTS.md"
 
@@ -96,7 +96,7 @@ def section(family, environments, results, versions):
     for case, title in CASES.items():
         cells = [results.get(environment, case, api) for environment, api in columns]
         lacks = [environment.lack(case, api) for environment, api in columns]
-        if not any(cells) and not any(lacks):
+        if not any(cells) and all(lack in (None, OWN_COLUMN) for lack in lacks):
             continue
         lines.append(f"| {title} | {' | '.join(map(word, cells))} |")
         for name, cell, lack, (environment, api) in zip(titles, cells, lacks, columns):

@@ -108,6 +108,7 @@ def test_cancellation(ask):
     assert question.ended() == "client_gone"
 
 
+@pytest.mark.parametrize("ask", [chat], ids=["chat"])
 def test_upstream_429(ask):
     question, begun = Question("status=429:1+retry-after=2"), time.monotonic()
     assert ask(question, num_retries=2).choices
@@ -139,6 +140,7 @@ def test_spent_budget(ask, saw):
     saw(said(error))
 
 
+@pytest.mark.parametrize("ask", [chat], ids=["chat"])
 def test_rate_limit(ask):
     caller = limited()
     caller.use_up()
