@@ -344,7 +344,7 @@ fn between(dice: &mut Dice, style: Style) -> Option<Part> {
     let line = match dice.below(12) {
         0 => format!(": OPENROUTER PROCESSING{end}{end}"),
         1 => format!(":{end}"),
-        2 => format!("{end}"),
+        2 => end.to_string(),
         3 => format!(": \"usage\":null{end}"),
         4 => format!("event: ping{end}data: {{}}{end}{end}"),
         _ => return None,

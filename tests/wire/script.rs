@@ -58,11 +58,6 @@ impl Line {
         read_request(&mut self.stream).expect("the gateway asks on this connection")
     }
 
-    /// The next request, unless the gateway hangs up.
-    pub(crate) fn request_or_end(&mut self) -> Option<Seen> {
-        read_request(&mut self.stream)
-    }
-
     /// The bytes that come, as they come.
     pub(crate) fn raw(&mut self) -> &mut BufReader<TcpStream> {
         &mut self.stream
