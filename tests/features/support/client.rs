@@ -116,7 +116,8 @@ impl Answer {
 #[derive(Debug)]
 pub(crate) struct Wire {
     stream: TcpStream,
-    read: Vec<u8>,
+    /// What has come and was not taken.
+    pub(crate) read: Vec<u8>,
 }
 
 impl Wire {
@@ -206,16 +207,6 @@ impl Wire {
         }
     }
 
-    /// What has come of a chunked body, once it is at least so many bytes or over. Nothing is taken.
-    pub(crate) fn so_far(&mut self, least: usize) -> Vec<u8> {
-        loop {
-            let body = dechunked(&self.read);
-            if body.len() >= least || !self.more() {
-                return body;
-            }
-        }
-    }
-
     /// Everything until the other side hangs up.
     pub(crate) fn rest(&mut self) -> Vec<u8> {
         while self.more() {}
@@ -268,7 +259,7 @@ impl Wire {
     }
 
     /// Reads a little more; false when the other side has hung up.
-    fn more(&mut self) -> bool {
+    pub(crate) fn more(&mut self) -> bool {
         let mut piece = [0; 16 << 10];
         match self.stream.read(&mut piece) {
             Ok(0) => false,
@@ -280,22 +271,6 @@ impl Wire {
             Err(error) => panic!("no answer: {error}"),
         }
     }
-}
-
-/// The bytes of as many chunks as are there.
-fn dechunked(mut read: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    while let Some(end) = read.windows(2).position(|two| two == b"\r\n") {
-        let size = std::str::from_utf8(&read[..end]).unwrap();
-        let size = usize::from_str_radix(size.split(';').next().unwrap(), 16).unwrap();
-        let rest = &read[end + 2..];
-        body.extend_from_slice(&rest[..size.min(rest.len())]);
-        match rest.get(size + 2..) {
-            Some(next) if size > 0 => read = next,
-            _ => break,
-        }
-    }
-    body
 }
 
 fn header(line: &str) -> (String, String) {
