@@ -136,8 +136,9 @@ async fn uncapped_streams_are_cut(stand: &mut Stand<'_>) -> Result<(), TortureFa
     let limit = NanoUsd::from_usd(2).as_nanos();
     stand.sheet.check(Invariant::I4, spent <= limit, || format!("{spent} of {limit} nano-USD are spent"));
     let begun_streams = count(&cases, 200);
-    // each stream leaves a little: what might be under way unseen when it is cut
-    stand.sheet.check(Invariant::I4, begun_streams == 6 && spent >= limit / 100 * 90, || {
+    // each stream leaves what might be under way unseen when it is cut, and the slack of a vocabulary that
+    // nobody knows (docs/ESTIMATES.md)
+    stand.sheet.check(Invariant::I4, begun_streams == 6 && spent >= limit / 100 * 70, || {
         format!("{begun_streams} of 6 streams began, and of {limit} nano-USD only {spent} could be used")
     });
     stand.figure("cut_used_per_mille", spent / (limit / 1000));
