@@ -105,7 +105,12 @@ impl Meter {
         Self {
             decoder: Decoder::new(content_encoding),
             intake,
-            scribe: Scribe { wire, failed: status >= 400, running: Running::default(), facts },
+            scribe: Scribe {
+                wire,
+                failed: !(200..300).contains(&status),
+                running: Running::default(),
+                facts,
+            },
             is_stored: false,
         }
     }
@@ -132,7 +137,12 @@ impl Meter {
         Self {
             decoder: Decoder::new(content_encoding),
             intake: if is_told { intake } else { Intake::Opaque { bytes: 0 } },
-            scribe: Scribe { wire, failed: status >= 400, running: Running::default(), facts },
+            scribe: Scribe {
+                wire,
+                failed: !(200..300).contains(&status),
+                running: Running::default(),
+                facts,
+            },
             is_stored: is_told,
         }
     }

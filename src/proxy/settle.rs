@@ -173,7 +173,8 @@ fn is_background(books: &Books) -> bool {
 pub(super) fn may_cost(books: &Books) -> bool {
     let Some(last) = books.attempts.last().filter(|_| books.is_billed()) else { return false };
     match last.status {
-        Some(status) => (200..400).contains(&status),
+        // a redirect is an answer of who stands in front: no model has worked for it
+        Some(status) => (200..300).contains(&status),
         None => {
             let is_cut_off = matches!(books.record.outcome, Outcome::Cancelled | Outcome::Failed);
             is_cut_off && last.error_type.is_none() && books.was_sent_whole()

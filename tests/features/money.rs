@@ -67,6 +67,16 @@ fn the_word_background_makes_no_answer_free() {
 }
 
 #[test]
+fn a_redirect_costs_nothing() {
+    let upstream = Recorder::start(|_| json_answer(308, "location: https://127.0.0.1/v1\r\n", "{}"));
+    let gateway = start(&url(&upstream), ", budgets: [{ limit_usd: 1, every: total }]");
+    let answer = gateway.send(&chat("gpt-4o-mini"));
+    assert_eq!((answer.status, answer.header("location")), (308, Some("https://127.0.0.1/v1")));
+    let row = gateway.row_of(&answer);
+    assert_eq!((row.cost, row.usage_source.as_str()), (Some(NanoUsd::ZERO), "none"), "{row:?}");
+}
+
+#[test]
 fn a_background_response_holds_its_reservation_until_its_usage_is_told() {
     let queued = r#"{"id":"resp_1","object":"response","status":"queued","background":true,"model":"gpt-4o-mini","output":[],"usage":null}"#;
     let upstream = Recorder::start(move |_| json_answer(200, "", queued));
