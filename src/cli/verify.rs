@@ -96,6 +96,8 @@ enum VerifyFault {
     NotAgreed,
     #[error("nothing was sent")]
     Declined,
+    #[error("interrupted")]
+    Interrupted,
     #[error("{0} is not set; it should hold a key of the gateway")]
     NoKey(String),
     #[error("the gateway at {url} {why}")]
@@ -183,9 +185,15 @@ fn verify(args: &VerifyArgs, loaded: &Loaded) -> Result<Report, VerifyFault> {
         if own.is_none() {
             gateway_lets_in(&url, &terms, &ways.through).await?;
         }
-        Run::through(&ways, terms.clone(), &cases, &note).await
-    })?;
+        tokio::select! {
+            ran = Run::through(&ways, terms.clone(), &cases, &note) => ran,
+            // so that our own gateway and its folder go, too
+            _ = tokio::signal::ctrl_c() => Err(VerifyFault::Interrupted),
+        }
+    });
+    // before anything else ends: our own gateway waits for clients that are still there
     drop(runtime);
+    let ran = ran?;
     let requests = ran.requests;
     let rows = match own {
         Some(own) => ran.judged_by_rows(&own.stop()?),

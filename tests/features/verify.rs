@@ -130,6 +130,26 @@ fn an_upstream_that_is_not_there_or_refuses_us_is_code_3() {
 }
 
 #[test]
+fn an_upstream_that_leads_elsewhere_is_code_3() {
+    let upstream = Recorder::start(|_| json_answer(308, "location: https://127.0.0.1/v1\r\n", "{}"));
+    let (exit, _, said) = verify(&setup(upstream.addr), &["--yes", "--model", "m"]);
+    assert_eq!(exit, 3, "{said}");
+    assert!(said.contains("it answers 308, a redirect; see its `base_url`"), "{said}");
+}
+
+#[test]
+fn an_answer_cannot_steer_the_terminal() {
+    let upstream = Recorder::start(|_| json_answer(400, "", "\u{1b}]0;theirs\u{7}one"));
+    let gateway = Recorder::start(|_| json_answer(400, "", "\u{1b}]0;theirs\u{7}two"));
+    let url = format!("http://{}", gateway.addr);
+    let words =
+        ["--yes", "--gateway", &url, "--key-env", "KEY_PROD", "--model", "m", "--only", "unknown-model"];
+    let (exit, said, notes) = verify(&setup(upstream.addr), &words);
+    assert!(exit == 1 && said.contains("became"), "{said}{notes}");
+    assert!(!(said + &notes).contains('\u{1b}'));
+}
+
+#[test]
 fn nothing_is_spent_unless_somebody_agrees() {
     let upstream = Recorder::start(|_| json_answer(200, "", r#"{"data":[{"id":"only"}]}"#));
     let (exit, _, said) = verify(&setup(upstream.addr), &[]);

@@ -94,6 +94,8 @@ fn settings(given: &Settings, upstream: &str, data_dir: &Path, key: Secret) -> S
     settings.limits.clear();
     settings.budgets.clear();
     settings.telemetry = Default::default();
+    // where the config's own books are there may be more room than here
+    settings.ledger = Default::default();
     settings.log.requests = false;
     settings.log.level = "error".into();
     settings

@@ -30,6 +30,10 @@ fn admitted(upstream: &str, answer: &Answer) -> Result<(), VerifyFault> {
     let upstream = upstream.to_owned();
     match answer.status {
         401 => Err(VerifyFault::Refused { upstream }),
+        // some upstreams keep no list, but a redirect leads elsewhere
+        300..=399 => {
+            Err(VerifyFault::Unreached { upstream, why: format!("it answers {}, a redirect", answer.status) })
+        }
         502..=504 => Err(VerifyFault::Unreached { upstream, why: format!("it answers {}", answer.status) }),
         _ => Ok(()),
     }

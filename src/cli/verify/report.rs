@@ -75,6 +75,11 @@ impl Row {
     }
 }
 
+/// Text of an answer without what a terminal would obey.
+fn shown(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Report {
@@ -109,10 +114,10 @@ impl Report {
             let count = row.found().count();
             let first = row.found().next().map(|difference| difference.text.as_str()).unwrap_or_default();
             let more = if count > 1 { format!(" (and {} more: --json)", count - 1) } else { String::new() };
-            lines.push(format!("{}: {first}{more}", row.case.name()));
+            lines.push(format!("{}: {}{more}", row.case.name(), shown(first)));
         }
         for row in self.rows.iter().filter(|row| !row.unstable.is_empty()) {
-            let unstable = row.unstable.join(", ");
+            let unstable = shown(&row.unstable.join(", "));
             lines.push(format!("{}: the upstream's own answers differ in {unstable}", row.case.name()));
         }
         lines.push(self.summary());

@@ -22,14 +22,27 @@ pub(super) enum Detail {
     Shape,
 }
 
-/// The places of `value`, in order.
+/// The places of `value`, in order; of a huge one those that come first.
 pub(super) fn outline(value: &Value, detail: Detail) -> Vec<Leaf> {
+    outline_within(&mut { MOST_PLACES }, value, detail)
+}
+
+fn outline_within(room: &mut usize, value: &Value, detail: Detail) -> Vec<Leaf> {
     let mut leaves = Vec::new();
-    walk(value, "", detail, &mut leaves);
+    walk(value, "", detail, (&mut leaves, room));
     leaves
 }
 
-fn walk(value: &Value, path: &str, detail: Detail, leaves: &mut Vec<Leaf>) {
+/// Bytes of memory that the places of one answer take, about.
+const MOST_PLACES: usize = 64 << 20;
+
+fn walk(value: &Value, path: &str, detail: Detail, (leaves, room): (&mut Vec<Leaf>, &mut usize)) {
+    let size = size_of::<Leaf>() + path.len();
+    if *room < size {
+        *room = 0;
+        return;
+    }
+    *room -= size;
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
@@ -46,20 +59,23 @@ fn walk(value: &Value, path: &str, detail: Detail, leaves: &mut Vec<Leaf>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
+                if *room == 0 {
+                    break;
+                }
                 let below = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                walk(member, &below, detail, leaves);
+                walk(member, &below, detail, (leaves, room));
             }
         }
         Value::Array(items) if detail == Detail::Values => {
             for (place, item) in items.iter().enumerate() {
-                walk(item, &format!("{path}[{place}]"), detail, leaves);
+                walk(item, &format!("{path}[{place}]"), detail, (leaves, room));
             }
         }
         Value::Array(items) => {
             let mut last = Vec::new();
             for item in items {
                 let mut this = Vec::new();
-                walk(item, &format!("{path}[]"), detail, &mut this);
+                walk(item, &format!("{path}[]"), detail, (&mut this, room));
                 if this != last {
                     leaves.extend(this.iter().cloned());
                     last = this;
@@ -148,16 +164,17 @@ impl Stream {
     /// Reads a whole stream.
     pub(super) fn read(text: &str) -> Self {
         let mut stream = Self { has_crlf: text.contains("\r\n"), ..Self::default() };
+        let mut room = MOST_PLACES;
         let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
         let (blocks, rest) = text.rsplit_once("\n\n").unwrap_or(("", &text));
         for block in blocks.split("\n\n") {
-            stream.block(block, true);
+            stream.block(block, true, &mut room);
         }
-        stream.block(rest, false);
+        stream.block(rest, false, &mut room);
         stream
     }
 
-    fn block(&mut self, block: &str, is_finished: bool) {
+    fn block(&mut self, block: &str, is_finished: bool, room: &mut usize) {
         let (mut name, mut data) = ("", Vec::new());
         for line in block.lines().filter(|line| !line.is_empty()) {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
@@ -174,7 +191,8 @@ impl Stream {
         }
         let data = data.join("\n");
         let parsed = serde_json::from_str::<Value>(&data);
-        let leaves = parsed.as_ref().map(|value| outline(value, Detail::Shape)).unwrap_or_default();
+        let outline = |value| outline_within(room, value, Detail::Shape);
+        let leaves = parsed.as_ref().map(outline).unwrap_or_default();
         if self.spacing.is_empty() && !leaves.is_empty() {
             self.spacing = spacing(&data);
         }
@@ -218,6 +236,16 @@ mod tests {
             "data[].w:null",
         ];
         assert_eq!(paths(&value), expected);
+    }
+
+    #[test]
+    fn an_outline_takes_no_more_memory_than_its_bound() {
+        let members: serde_json::Map<_, _> = (0..1_000).map(|n| (format!("m{n}"), json!(n))).collect();
+        let mut within = serde_json::Map::new();
+        within.insert("k".repeat(1 << 20), Value::Object(members));
+        let leaves = outline(&Value::Object(within), Detail::Values);
+        let memory: usize = leaves.iter().map(|leaf| size_of::<Leaf>() + leaf.path.len()).sum();
+        assert!(leaves.len() > 10 && memory <= MOST_PLACES, "{} {memory}", leaves.len());
     }
 
     #[test]
