@@ -170,3 +170,11 @@ fn only_the_owner_may_read_the_ledger() {
         assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
     }
 }
+
+#[test]
+fn every_column_is_told_to_those_who_read_the_table() {
+    let page = include_str!("../../../docs/STABILITY.md");
+    for column in columns::COLUMNS.split(", ") {
+        assert!(page.contains(&format!("`{column}`")), "docs/STABILITY.md does not name {column}");
+    }
+}
