@@ -22,6 +22,9 @@ BUILT = ROOT / "target" / "clients"
 # the lines of Node that clients ask for, where the system's own is older
 NODES = {20: "20.20.2", 22: "22.23.3"}
 
+# what npm says then is why it failed: without a network, for one
+QUIET = ("--loglevel=error", "--no-audit", "--no-fund")
+
 
 def binary():
     """The gateway under test."""
@@ -53,7 +56,7 @@ def node_environment(name, suite, lock):
     for file in [*suite.glob("*.js"), *lock.glob("*.json"), suite / ".npmrc"]:
         shutil.copy(file, place)
     if not (place / "done").exists():
-        subprocess.run(["npm", "ci", "--silent", "--ignore-scripts"], cwd=place, check=True)
+        subprocess.run(["npm", "ci", *QUIET, "--ignore-scripts"], cwd=place, check=True)
         (place / "done").touch()
     return place
 
@@ -70,7 +73,7 @@ def node(line):
         if not found.exists():
             place.mkdir(parents=True, exist_ok=True)
             package = f"node-linux-{machine}@{NODES[line]}"
-            subprocess.run(["npm", "install", "--silent", "--no-save", "--prefix", str(place), package], check=True)
+            subprocess.run(["npm", "install", *QUIET, "--no-save", "--prefix", str(place), package], check=True)
         return str(found)
 
 
