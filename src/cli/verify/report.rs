@@ -75,10 +75,12 @@ impl Row {
     }
 }
 
-/// Text of an answer without what a terminal would obey.
+/// Text of an answer without what a terminal would obey, and no longer than a few lines of it.
 fn shown(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars().take(LONGEST_TEXT).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
+
+const LONGEST_TEXT: usize = 400;
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq)]
