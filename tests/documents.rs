@@ -76,7 +76,10 @@ fn every_case_of_the_wire_has_its_tests_and_every_such_test_its_case() {
         fs::write(path, &told).expect("the page can be written");
     } else {
         let differs = page.lines().zip(told.lines()).find(|(stands, should)| stands != should);
-        assert_eq!(differs, None, "docs/WIRE.md lists other tests than there are; with TOLLGATE_BLESS=1 this test writes them");
+        assert_eq!(
+            differs, None,
+            "docs/WIRE.md lists other tests than there are; with TOLLGATE_BLESS=1 this test writes them"
+        );
     }
 }
 
