@@ -121,6 +121,12 @@ impl Mock {
     pub fn says(path: &str, body: &[u8]) -> Option<Said> {
         service::says(path, body)
     }
+
+    /// Output tokens in the whole events of as much of a stream as a client got: there is one in each that has text.
+    #[must_use]
+    pub fn tokens_in(stream: &[u8]) -> u64 {
+        super::wire::tokens_in(stream)
+    }
 }
 
 impl MockHandle {

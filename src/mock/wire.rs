@@ -1,6 +1,7 @@
 //! Server-sent events as the providers write them, and the bytes they become.
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde_json::Value;
 
 use super::knobs::Knobs;
@@ -68,4 +69,19 @@ pub(super) fn frames(mut events: Vec<Event>, error: Event, knobs: &Knobs) -> Vec
         frames.push(Frame { bytes: text.into(), tokens: event.tokens });
     }
     frames
+}
+/// See [`super::Mock::tokens_in`].
+pub(super) fn tokens_in(stream: &[u8]) -> u64 {
+    let ends =
+        [&b"\n\n"[..], b"\n\r\n"].map(|blank| memmem::rfind(stream, blank).map_or(0, |at| at + blank.len()));
+    let text = String::from_utf8_lossy(&stream[..ends[0].max(ends[1])]);
+    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
+    let events = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
+    let says = |event: &Value| {
+        let choice = &event["choices"][0];
+        let is_delta = event["type"] == "response.output_text.delta";
+        let texts = [&choice["delta"]["content"], &choice["text"], &event["delta"]["text"]];
+        is_delta || texts.iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
+    };
+    events.filter(says).count() as u64
 }

@@ -316,8 +316,11 @@ impl Pages {
     fn is_between_relayed_and_reserved(&self, seen: &Seen, shown: &str) {
         let row = self.row(seen);
         assert!(matches!(row.usage_source, UsageSource::Estimated | UsageSource::Partial), "{shown}");
-        let relayed =
-            if row.stream { relayed(&seen.answer.text()) } else { self.served(seen).tokens_emitted };
+        let relayed = if row.stream {
+            Mock::tokens_in(seen.answer.text().as_bytes())
+        } else {
+            self.served(seen).tokens_emitted
+        };
         assert!(row.usage.output_tokens >= relayed, "{relayed} tokens were relayed: {shown}");
         assert!(row.usage.total_tokens() <= row.reserved_tokens, "{shown}");
         let at_least = rates(seen).cost(&Usage { output_tokens: relayed, ..Usage::default() });
@@ -383,17 +386,4 @@ fn figures(row: &Value) -> [u64; 7] {
 
 fn rates(seen: &Seen) -> Rates {
     MODELS.iter().find(|(model, _)| *model == seen.planned.model).unwrap().1
-}
-
-/// Output tokens in the whole events of a stream: the mock sends one per event.
-fn relayed(stream: &str) -> u64 {
-    let events = stream.lines().filter_map(|line| line.strip_prefix("data: "));
-    let events = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    let says = |event: &Value| {
-        let choice = &event["choices"][0];
-        let is_delta = event["type"] == "response.output_text.delta";
-        let texts = [&choice["delta"]["content"], &choice["text"], &event["delta"]["text"]];
-        is_delta || texts.iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
-    };
-    events.filter(says).count() as u64
 }

@@ -62,22 +62,9 @@ pub(in crate::torture) fn says_finished(ask: &Ask, body: &[u8]) -> bool {
     ask.stream && memchr::memmem::rfind(body, sign).is_some()
 }
 
-/// Output tokens in the whole events of a stream: the oracle sends one per event.
+/// Output tokens in the whole events of a stream.
 pub(in crate::torture) fn relayed(ask: &Ask, body: &[u8]) -> u64 {
-    if !ask.stream {
-        return 0;
-    }
-    let whole = memchr::memmem::rfind(body, b"\n\n").map_or(0, |end| end + 2);
-    let text = String::from_utf8_lossy(&body[..whole]);
-    let events = text.lines().filter_map(|line| line.strip_prefix("data: "));
-    let events = events.filter_map(|data| serde_json::from_str::<Value>(data).ok());
-    let says = |event: &Value| {
-        let choice = &event["choices"][0];
-        let is_delta = event["type"] == "response.output_text.delta";
-        let texts = [&choice["delta"]["content"], &choice["text"], &event["delta"]["text"]];
-        is_delta || texts.iter().any(|text| text.as_str().is_some_and(|text| !text.is_empty()))
-    };
-    events.filter(says).count() as u64
+    if ask.stream { Mock::tokens_in(body) } else { 0 }
 }
 
 #[cfg(test)]
