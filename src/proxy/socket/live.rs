@@ -39,6 +39,7 @@ impl LiveBill {
     /// So many seconds until now. Holds ahead of them.
     pub(super) fn tell(&mut self, seconds: u64) -> Result<(), Refusal> {
         self.told = self.told.max(Some(seconds));
+        open::check_key(&self.x)?;
         let wanted = seconds.saturating_add(LIVE_SECONDS / 2);
         let steps = wanted.saturating_sub(self.held).div_ceil(LIVE_SECONDS);
         if steps == 0 {
