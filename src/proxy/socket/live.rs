@@ -7,6 +7,7 @@ use super::open;
 use super::session::Session;
 use crate::base::money::NanoUsd;
 use crate::budget::{Need, Reservation};
+use crate::dialect::meter::Reading;
 use crate::dialect::path::{Endpoint, Operation};
 use crate::dialect::socket::seconds_used;
 use crate::proxy::error::Refusal;
@@ -57,7 +58,11 @@ impl LiveBill {
         let lasted = self.x.tick().since(self.x.began).as_secs();
         match self.told {
             Some(told) => self.x.close(End::answered(StatusCode::OK, seconds_used(told), true)),
-            None => self.x.close(End::broken(outcome, error, seconds_used(lasted))),
+            // not as the upstream's word, which never came
+            None => {
+                let reading = Reading { ended: false, ..seconds_used(lasted) };
+                self.x.close(End::broken(outcome, error, reading))
+            }
         };
     }
 }
