@@ -151,7 +151,7 @@ impl<'a> UpstreamEvent<'a> {
     }
 
     pub(super) fn inner_json(&self) -> Option<&'a str> {
-        self.event.filter(|_| &*self.kind.0 == "response.event").map(RawValue::get)
+        self.event.filter(|_| &*self.kind.0 == DELIVERY).map(RawValue::get)
     }
 }
 
@@ -229,10 +229,17 @@ pub(super) fn usage_of(session: &RawValue) -> Option<&RawValue> {
     serde_json::from_str::<Session<'_>>(session.get()).ok()?.usage
 }
 
-/// The type of the event that begins so, if it stands in its beginning.
-pub(super) fn kind_in(beginning: &[u8]) -> Option<String> {
-    string_after(beginning, b"\"type\"")
+/// The type of an event about a response of which only the beginning and the end are known. Either may have it, and
+/// types of what is in the event may stand before it.
+pub(super) fn kind_between(beginning: &[u8], end: &[u8]) -> Option<String> {
+    let kinds = |json| memmem::find_iter(json, TYPE).filter_map(move |at| string_after(&json[at..], TYPE));
+    let is_it = |kind: &String| kind.starts_with("response.") && kind != DELIVERY;
+    kinds(beginning).find(is_it).or_else(|| kinds(end).filter(is_it).last())
 }
+
+const TYPE: &[u8] = b"\"type\"";
+/// An event that has another one in it.
+const DELIVERY: &str = "response.event";
 
 /// Where the event that begins so belongs, as far as its beginning tells.
 pub(super) fn lane_in(beginning: &[u8]) -> Lane {

@@ -161,15 +161,14 @@ fn tell(event: &UpstreamEvent<'_>) -> Told {
 
 const TRANSCRIBED: &str = "conversation.item.input_audio_transcription.completed";
 
-/// Of what is too long to be kept, the beginning says what it is and whose.
+/// Of what is too long to be kept, the beginning says what it is and whose; or else the end does.
 fn clipped(message: &Message<'_>) -> Told {
-    let Some(kind) = read_socket::kind_in(message.head) else { return Told::Nothing };
+    let Some(kind) = read_socket::kind_between(message.head, message.bytes) else { return Told::Nothing };
     let lane = read_socket::lane_in(message.head);
     match kind.as_str() {
         _ if read_responses::is_end(&kind) => Told::Ended(lane),
         "response.created" => Told::Began(lane, String::new()),
-        _ if kind.starts_with("response.") => Told::Going(lane),
-        _ => Told::Nothing,
+        _ => Told::Going(lane),
     }
 }
 
@@ -206,7 +205,7 @@ impl AnswerReader {
         let text = String::from_utf8_lossy(message.bytes);
         if message.is_clipped {
             self.facts.reading.clipped += 1;
-            let kind = read_socket::kind_in(message.head).unwrap_or_default();
+            let kind = read_socket::kind_between(message.head, message.bytes).unwrap_or_default();
             if let Some(usage) = super::meter::last_usage(&text) {
                 read_responses::clipped_end(&kind, usage, &mut self.facts);
             }

@@ -102,6 +102,21 @@ fn a_long_end_is_told_by_its_beginning_and_its_usage_by_its_end() {
 }
 
 #[test]
+fn a_long_end_is_found_wherever_its_type_stands() {
+    let output = format!(r#"[{{"type":"message","content":"{}"}}]"#, "x".repeat(10_000));
+    for event in [
+        format!(
+            r#"{{"type":"response.event","event":{{"type":"response.done","response":{{"id":"r","output":{output}}}}}}}"#
+        ),
+        format!(r#"{{"response":{{"id":"r","output":{output}}},"type":"response.done"}}"#),
+    ] {
+        let bytes = event.as_bytes();
+        let clipped = Message { is_clipped: true, bytes: &bytes[bytes.len() - 200..], ..whole(bytes) };
+        assert_eq!(told(&clipped), Told::Ended(lane("r", "")), "{}", &event[..60]);
+    }
+}
+
+#[test]
 fn a_response_is_read_from_its_own_events() {
     let mut reader = AnswerReader::default();
     for event in [
