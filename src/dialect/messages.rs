@@ -134,6 +134,17 @@ impl Messages {
         &self.head
     }
 
+    /// Bytes that are kept of the message under way.
+    #[must_use]
+    pub fn kept(&self) -> usize {
+        self.kept.bytes().len()
+    }
+
+    /// Nobody reads the message under way: no more than its end is kept.
+    pub fn pass_over(&mut self) {
+        self.kept.clip();
+    }
+
     /// Whether a message is under way.
     #[must_use]
     pub const fn is_under_way(&self) -> bool {

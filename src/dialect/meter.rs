@@ -354,6 +354,7 @@ impl Scribe {
                 facts.counted(usage_openai::read(usage.get()));
             }
         };
+        self.facts.reading.events += 1;
         self.facts.reading.clipped += u64::from(line.is_clipped);
         self.facts.reading.malformed += u64::from(!answers.take(line, in_its_end));
     }

@@ -308,10 +308,13 @@ pub struct Endpoint {
 /// slash, dot segments, escapes, other case) count as that path, so that spelling cannot dodge the books.
 #[must_use]
 pub fn classify(method: &Method, path: &str) -> Endpoint {
-    classify_by(path, |names| {
+    let endpoint = classify_by(path, |names| {
         let route = routes::find(names);
         (route, route.map_or(Operation::Unmetered, |route| route.operation(method)))
-    })
+    });
+    // an answer without a body tells no usage, which must not be taken for a usage of nothing
+    let is_told = matches!(*method, Method::GET | Method::POST);
+    Endpoint { object: endpoint.object.filter(|_| is_told), ..endpoint }
 }
 
 /// Reads the path of a WebSocket. Only sockets are known here: any other path is one whose messages nobody reads.

@@ -81,6 +81,14 @@ fn only_post_is_billed() {
 }
 
 #[test]
+fn only_an_answer_with_a_body_tells_of_a_stored_object() {
+    for path in ["/v1/files/f/content", "/v1/messages/batches/b/results", "/v1/responses/r"] {
+        let tells = |method| classify(&method, path).object.is_some();
+        assert_eq!([Method::GET, Method::HEAD, Method::DELETE].map(tells), [true, false, false], "{path}");
+    }
+}
+
+#[test]
 fn wire_40_the_tail_keeps_the_clients_spelling() {
     for (path, style) in [
         ("/v1/chat/completions", v1("/chat/completions")),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::fields::{Label, Loose, Text};
 use super::members::Fields;
-use super::socket::{Lane, Refused, Settings};
+use super::socket::{Lane, Refused, Settings, UNCAPPED};
 
 /// A client's event.
 #[derive(Debug)]
@@ -39,7 +39,9 @@ pub(super) fn client(json: &[u8]) -> Option<ClientEvent<'_>> {
         session: Option<&'a RawValue>,
     }
     let event: Event<'_> = serde_json::from_slice(json).ok()?;
-    if Fields::read(json).ok()?.ambiguous.is_some() || event.kind.0.is_empty() {
+    let is_ambiguous = |json: &[u8]| Fields::read(json).is_ok_and(|fields| fields.ambiguous.is_some());
+    let inner = [event.response, event.session].into_iter().flatten();
+    if event.kind.0.is_empty() || is_ambiguous(json) || inner.map(raw_bytes).any(is_ambiguous) {
         return None;
     }
     Some(ClientEvent {
@@ -49,6 +51,18 @@ pub(super) fn client(json: &[u8]) -> Option<ClientEvent<'_>> {
         response: event.response,
         session: event.session,
     })
+}
+
+fn raw_bytes(raw: &RawValue) -> &[u8] {
+    raw.get().as_bytes()
+}
+
+/// The model that a response's own settings name, as whole as it stands there: it is compared.
+pub(super) fn model_of(response: &RawValue) -> String {
+    let fields = Fields::read(raw_bytes(response)).unwrap_or_default();
+    fields
+        .model
+        .map_or_else(String::new, |model| Fields::text(model).unwrap_or_else(|| model.get().to_owned()))
 }
 
 /// An upstream's event.
@@ -125,6 +139,7 @@ impl<'a> UpstreamEvent<'a> {
         let code = error.map(|error| if error.code.0.is_empty() { &error.kind.0 } else { &error.code.0 });
         Refused {
             event_id: short(about),
+            names_cause: error.is_some_and(|error| error.event_id.some().is_some()),
             stream_id: short(self.stream_id.some()),
             code: code.cloned().unwrap_or_default(),
         }
@@ -136,7 +151,7 @@ impl<'a> UpstreamEvent<'a> {
     }
 
     pub(super) fn inner_json(&self) -> Option<&'a str> {
-        self.event.filter(|_| &*self.kind.0 == "response.event").map(RawValue::get)
+        self.event.filter(|_| &*self.kind.0 == DELIVERY).map(RawValue::get)
     }
 }
 
@@ -188,7 +203,7 @@ pub(super) fn settings(session: &RawValue) -> Settings {
     }
 }
 
-/// The most output that a session or a response of it may have. `inf` is none.
+/// The most output that a session or a response of it may have. What is no number, such as `inf`, is none.
 pub(super) fn output_cap(settings: &RawValue) -> Option<u64> {
     #[derive(Debug, Default, Deserialize)]
     #[serde(default)]
@@ -198,8 +213,9 @@ pub(super) fn output_cap(settings: &RawValue) -> Option<u64> {
         #[serde(borrow)]
         max_response_output_tokens: Option<&'a RawValue>,
     }
-    let read: Capped<'_> = serde_json::from_str(settings.get()).unwrap_or_default();
-    read.max_output_tokens.or(read.max_response_output_tokens).and_then(Fields::count)
+    let Ok(read) = serde_json::from_str::<Capped<'_>>(settings.get()) else { return Some(UNCAPPED) };
+    let cap = read.max_output_tokens.or(read.max_response_output_tokens)?;
+    Some(Fields::count(cap).unwrap_or(UNCAPPED))
 }
 
 /// The usage of a session, where it stands in the session.
@@ -213,10 +229,17 @@ pub(super) fn usage_of(session: &RawValue) -> Option<&RawValue> {
     serde_json::from_str::<Session<'_>>(session.get()).ok()?.usage
 }
 
-/// The type of the event that begins so, if it stands in its beginning.
-pub(super) fn kind_in(beginning: &[u8]) -> Option<String> {
-    string_after(beginning, b"\"type\"")
+/// The type of an event about a response of which only the beginning and the end are known. Either may have it, and
+/// types of what is in the event may stand before it.
+pub(super) fn kind_between(beginning: &[u8], end: &[u8]) -> Option<String> {
+    let kinds = |json| memmem::find_iter(json, TYPE).filter_map(move |at| string_after(&json[at..], TYPE));
+    let is_it = |kind: &String| kind.starts_with("response.") && kind != DELIVERY;
+    kinds(beginning).find(is_it).or_else(|| kinds(end).filter(is_it).last())
 }
+
+const TYPE: &[u8] = b"\"type\"";
+/// An event that has another one in it.
+const DELIVERY: &str = "response.event";
 
 /// Where the event that begins so belongs, as far as its beginning tells.
 pub(super) fn lane_in(beginning: &[u8]) -> Lane {

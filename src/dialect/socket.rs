@@ -30,6 +30,8 @@ pub struct Wanted {
     pub stream_id: String,
     /// The most output tokens, if the event says so.
     pub output_cap: Option<u64>,
+    /// The model that stands in the response's own settings; may be empty.
+    pub model: String,
 }
 
 /// Settings of a session, as far as its bills depend on them.
@@ -39,9 +41,12 @@ pub struct Settings {
     pub model: Option<String>,
     /// The model that writes down what is said to it.
     pub transcription_model: Option<String>,
-    /// The most output tokens of one response.
+    /// The most output tokens of one response; [`UNCAPPED`] for as many as there may be.
     pub output_cap: Option<u64>,
 }
+
+/// An output cap that is none, such as `inf`.
+pub const UNCAPPED: u64 = u64::MAX;
 
 /// What an upstream tells with a message.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,28 +83,30 @@ pub struct Lane {
 pub struct Refused {
     /// The client's event that it is about; may be empty.
     pub event_id: String,
+    /// Whether that is what it names as its cause: it may be the id of the error itself.
+    pub names_cause: bool,
     /// The lane; may be empty.
     pub stream_id: String,
     /// Its code or type.
     pub code: String,
 }
 
-/// Whether a client's message of which this is the beginning may ask for a response. `true` while nobody knows.
+/// Whether a client's message of which this is the beginning may be an event. Some upstreams read binary ones, too.
 #[must_use]
-pub fn may_ask(beginning: &[u8]) -> bool {
-    read_socket::kind_in(beginning).is_none_or(|kind| kind == RESPONSE_CREATE)
+pub fn may_be_event(is_text: bool, beginning: &[u8]) -> bool {
+    let shown = beginning.strip_prefix(b"\xef\xbb\xbf").unwrap_or(beginning).trim_ascii_start();
+    is_text || shown.first().is_none_or(|first| *first == b'{')
 }
 
 /// Reads a client's message.
 #[must_use]
 pub fn asked(operation: Operation, message: &Message<'_>) -> Asked {
-    if !message.is_text {
-        return Asked::Other;
-    }
     if message.is_clipped || message.is_unread {
         return Asked::Unreadable;
     }
-    let Some(event) = read_socket::client(message.bytes) else { return Asked::Unreadable };
+    let Some(event) = read_socket::client(message.bytes) else {
+        return if message.is_text { Asked::Unreadable } else { Asked::Other };
+    };
     match &*event.kind {
         RESPONSE_CREATE => Asked::Response(wanted(operation, &event)),
         "session.update" => Asked::Session(event.session.map(read_socket::settings).unwrap_or_default()),
@@ -116,6 +123,7 @@ fn wanted(operation: Operation, event: &ClientEvent<'_>) -> Wanted {
         event_id: event.event_id.to_string(),
         stream_id: event.stream_id.to_string(),
         output_cap: event.response.filter(|_| is_nested).and_then(read_socket::output_cap),
+        model: event.response.map(read_socket::model_of).unwrap_or_default(),
     }
 }
 
@@ -153,15 +161,14 @@ fn tell(event: &UpstreamEvent<'_>) -> Told {
 
 const TRANSCRIBED: &str = "conversation.item.input_audio_transcription.completed";
 
-/// Of what is too long to be kept, the beginning says what it is and whose.
+/// Of what is too long to be kept, the beginning says what it is and whose; or else the end does.
 fn clipped(message: &Message<'_>) -> Told {
-    let Some(kind) = read_socket::kind_in(message.head) else { return Told::Nothing };
+    let Some(kind) = read_socket::kind_between(message.head, message.bytes) else { return Told::Nothing };
     let lane = read_socket::lane_in(message.head);
     match kind.as_str() {
         _ if read_responses::is_end(&kind) => Told::Ended(lane),
         "response.created" => Told::Began(lane, String::new()),
-        _ if kind.starts_with("response.") => Told::Going(lane),
-        _ => Told::Nothing,
+        _ => Told::Going(lane),
     }
 }
 
@@ -198,7 +205,7 @@ impl AnswerReader {
         let text = String::from_utf8_lossy(message.bytes);
         if message.is_clipped {
             self.facts.reading.clipped += 1;
-            let kind = read_socket::kind_in(message.head).unwrap_or_default();
+            let kind = read_socket::kind_between(message.head, message.bytes).unwrap_or_default();
             if let Some(usage) = super::meter::last_usage(&text) {
                 read_responses::clipped_end(&kind, usage, &mut self.facts);
             }

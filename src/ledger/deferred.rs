@@ -86,12 +86,18 @@ impl<H> Deferred<H> {
         !entries.by_file.is_empty() && entries.by_file.contains_key(&key(upstream, file))
     }
 
-    /// Notes which file has the answers of a batch. Returns the id of its row, if that is news.
+    /// Notes which file has the answers of a batch: one, the last that was named. Returns the id of its row, if that is news.
     pub fn note_file(&self, upstream: &str, answer_id: &str, file: &str) -> Option<u128> {
         let mut entries = self.lock();
         let answer = key(upstream, answer_id);
         let id = entries.by_answer.get(&answer)?.row.id;
-        entries.by_file.insert(key(upstream, file), answer).is_none().then_some(id)
+        let file = key(upstream, file);
+        if entries.by_file.get(&file) == Some(&answer) {
+            return None;
+        }
+        entries.by_file.retain(|_, of| *of != answer);
+        entries.by_file.insert(file, answer);
+        Some(id)
     }
 
     /// How many there are.
@@ -196,6 +202,9 @@ mod tests {
         assert_eq!(deferred.note_file("a", "batch_2", "file_1"), None);
         assert_eq!(deferred.note_file("a", "batch_1", "file_1"), Some(1));
         assert_eq!(deferred.note_file("a", "batch_1", "file_1"), None, "no news");
+        assert_eq!(deferred.note_file("a", "batch_1", "file_0"), Some(1));
+        assert!(!deferred.knows_file("a", "file_1"), "the files of one batch do not pile up");
+        assert_eq!(deferred.note_file("a", "batch_1", "file_1"), Some(1));
         assert!(deferred.knows_file("a", "file_1") && !deferred.knows_file("b", "file_1"));
         assert_eq!(ids(deferred.take_by_file("a", "file_1")), Some(1));
         assert!(!deferred.knows_file("a", "file_1") && deferred.take("a", "batch_1").is_none());

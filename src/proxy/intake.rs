@@ -114,7 +114,7 @@ impl Arriving {
 }
 
 /// Slower than this, beyond `server.body_timeout`, is not an upload but an attack (FAULTS R1 has 1 KiB/s).
-const SLOWEST_BYTES_PER_SECOND: u64 = 1_024;
+pub(super) const SLOWEST_BYTES_PER_SECOND: u64 = 1_024;
 /// Memory is taken in steps of this size.
 const MEMORY_STEP: u64 = 64 * KIB;
 

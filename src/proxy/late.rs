@@ -143,8 +143,10 @@ fn of_batch(dialect: Dialect, stored: &Reading) -> Option<Told<'_>> {
     }
 }
 
+/// Without a single line nothing was told.
 fn of_answers(stored: &Reading, came_whole: bool) -> Option<Told<'_>> {
-    let is_whole = came_whole && stored.ended && !stored.undecodable && stored.malformed == 0;
+    let is_read = stored.ended && !stored.undecodable && stored.malformed == 0 && stored.events > 0;
+    let is_whole = came_whole && is_read;
     is_whole.then(|| if stored.usage.is_some() { Told::Usage(stored) } else { Told::Nothing(stored) })
 }
 

@@ -346,6 +346,8 @@ fn a_batch_of_messages_is_billed_by_its_results() {
     assert_eq!(told["processing_status"], "ended");
     assert!(late(&house).is_empty());
     let results = Ask::get(&format!("/v1/messages/batches/{id}/results")).team("search");
+    // it has no body: whoever asks so is not told that nothing was used
+    assert_eq!(house.ask(&results.clone().method("HEAD")).status(), 200);
     for _ in 0..2 {
         assert_eq!(house.ask(&results).status(), 200);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tollgate::base::usage::UsageSource;
-use tollgate::dialect::frames::Opcode;
+use tollgate::dialect::frames::{Opcode, frame};
 use tollgate::mock::MockHandle;
 use tollgate::store::record::{Outcome, Record};
 
@@ -450,9 +450,83 @@ fn a_session_is_held_to_the_model_that_it_was_opened_with() {
     socket.until("session.created");
     socket.say_in_vain(&json!({"type": "session.update", "session": {"model": "dearer"}}));
     assert_eq!(socket.until("error")["error"]["code"], "model_not_allowed");
+    let hidden = json!({"about": {"type": "input_audio_buffer.append"}, "pad": "x".repeat(200_000),
+        "session": {"model": "dearer"}, "type": "session.update"});
+    socket.say_in_vain(&hidden);
+    assert_eq!(socket.until("error")["error"]["code"], "model_not_allowed");
+    socket.say_in_vain(&json!({"type": "response.create", "response": {"model": "dearer"}}));
+    assert_eq!(socket.until("error")["error"]["code"], "model_not_allowed");
     socket.say(&json!({"type": "mock.digest"}));
     assert_eq!(socket.sha_sent(), socket.until("mock.digest")["sha256"].as_str().unwrap());
     socket.close();
     let two = Socket::try_open(gateway.data, "/v1/realtime?model=rt&model=dearer", &bearer()).unwrap_err();
     assert!(two.starts_with("HTTP/1.1 400 "), "{two}");
+}
+
+#[test]
+fn a_key_that_was_taken_away_asks_nothing_more_in_a_socket_that_is_open() {
+    let mock = mock();
+    let gateway = gateway(&mock, "");
+    let mut socket = Socket::open(gateway.data, "/v1/responses");
+    let without = config(&mock.base_url(), ", models: [other]").replace("name: prod", "name: next");
+    gateway.setup.write(&without);
+    gateway.signal("HUP");
+    until("the new policy", || {
+        let refused = Socket::try_open(gateway.data, "/v1/realtime?model=rt", &bearer()).err()?;
+        refused.starts_with("HTTP/1.1 403 ").then_some(())
+    });
+    socket.say_in_vain(&json!({"type": "response.create", "model": "m", "input": "hello"}));
+    assert_eq!(socket.until("error")["error"]["code"], "invalid_api_key");
+    socket.close();
+}
+
+#[test]
+fn an_error_about_something_else_gives_no_response_up() {
+    let script = Script::open();
+    let gateway = Gateway::start(&config(&format!("http://{}/v1", script.addr), &budget("10")));
+    let opening = std::thread::spawn({
+        let to = gateway.data;
+        move || Socket::open(to, "/v1/responses")
+    });
+    let (mut line, _) = script.asked();
+    line.send("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    let mut socket = opening.join().unwrap();
+    let wish =
+        |id: &str| json!({"type": "response.create", "event_id": id, "model": "m", "max_output_tokens": 50});
+    socket.say(&json!({"type": "nonsense", "event_id": "a"}));
+    socket.say(&wish("b"));
+    let held = until("what is held", || Some(spent(&gateway).1).filter(|held| *held > 0));
+    line.send(told(&json!({"type": "error", "event_id": "e", "error": {"code": "c", "event_id": "a"}})));
+    socket.until("error");
+    assert_eq!(spent(&gateway), (0, held));
+    // of one that names nothing nobody knows what it is about: the money is held again when there is an answer
+    line.send(told(&json!({"type": "error", "error": {"code": "c"}})));
+    socket.until("error");
+    until("what was given back", || (spent(&gateway) == (0, 0)).then_some(()));
+    line.send(told(&json!({"type": "response.created", "response": {"id": "r", "model": "m"}})));
+    socket.until("response.created");
+    assert!(spent(&gateway).1 >= held);
+    let usage = json!({"input_tokens": 10, "output_tokens": 5, "total_tokens": 15});
+    line.send(told(
+        &json!({"type": "response.completed", "response": {"id": "r", "model": "m", "usage": usage}}),
+    ));
+    socket.until("response.completed");
+    assert_eq!(spent(&gateway), (20_000, 0));
+}
+
+#[test]
+fn a_message_that_does_not_go_on_gives_its_memory_back() {
+    let mock = mock();
+    let server = "server: { body_timeout: 1s }\n";
+    let gateway = Gateway::start(&format!("{server}{}", config(&mock.base_url(), "")));
+    let mut socket = Socket::open(gateway.data, "/v1/realtime?model=rt");
+    let text = json!({"audio": "A".repeat(400_000), "type": "input_audio_buffer.append"}).to_string();
+    let append = frame(Opcode::Text, text.as_bytes(), Some([1, 2, 3, 4]));
+    let (first, rest) = append.split_at(300_000);
+    socket.send(first);
+    assert_eq!(socket.until("error")["error"]["code"], "body_timeout");
+    socket.send(rest);
+    socket.say(&json!({"type": "mock.digest"}));
+    assert_ne!(socket.sha_sent(), socket.until("mock.digest")["sha256"].as_str().unwrap(), "it never left");
+    socket.close();
 }

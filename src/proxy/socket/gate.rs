@@ -2,20 +2,22 @@
 //! waits here until it is admitted, and one that is refused never leaves.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::time::{Instant, timeout_at};
 
 use super::open::{self, Opened};
 use super::tunnel::{Ended, Shared, Word};
 use crate::dialect::error::About;
-use crate::dialect::messages::{HEAD, Messages, Step};
+use crate::dialect::messages::{Messages, Step};
 use crate::dialect::path::Operation;
 use crate::dialect::socket::{self, Asked, Wanted};
 use crate::ledger::journal::Ticket;
 use crate::proxy::error::Refusal;
-use crate::proxy::intake::memory_of;
+use crate::proxy::intake::{SLOWEST_BYTES_PER_SECOND, memory_of};
 use crate::proxy::part;
 
 /// The client's half of a socket.
@@ -40,9 +42,17 @@ struct Way {
     turn: Turn,
     /// The longest message that is held.
     most: usize,
-    memory: Option<OwnedSemaphorePermit>,
-    /// What it has of the memory for bodies, bytes.
-    room: usize,
+    room: Room,
+}
+
+/// What a message has of the memory for bodies.
+#[derive(Debug, Default)]
+struct Room {
+    permit: Option<OwnedSemaphorePermit>,
+    bytes: usize,
+    /// When it began to take it, and when it last grew to how much: pings are no growth.
+    since: Option<Instant>,
+    grown: Option<(Instant, usize)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +65,8 @@ enum Turn {
     Dropped,
 }
 
-/// What waits without taking from the memory for bodies, and after how many bytes a message of a Realtime session is
-/// looked at that may be audio.
-const LOOK_AFTER: usize = 64 << 10;
+/// What waits, or is kept to be read, without taking from the memory for bodies; beyond, it is taken in such steps.
+const FREE: usize = 128 << 10;
 const BUFFER: usize = 16 << 10;
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
@@ -76,8 +85,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
             controls: Vec::new(),
             turn: Turn::Held,
             most,
-            memory: None,
-            room: 0,
+            room: Room::default(),
         };
         Self { client: sides.0, upstream: sides.1, shared, words, way }
     }
@@ -85,8 +93,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
     /// Until the client says no more, or one side breaks off.
     pub(super) async fn run(&mut self) -> Ended {
         let mut buffer = vec![0; BUFFER];
+        let patience = self.shared.lock().books().policy.bounds.body_timeout;
         loop {
-            let read = self.client.read(&mut buffer).await;
+            let read = self.client.read(&mut buffer);
+            let read = match self.way.deadline(patience) {
+                None => read.await,
+                Some(deadline) => match timeout_at(deadline, read).await {
+                    Ok(read) => read,
+                    Err(_) => match self.refuse_unread(Refusal::BodyTimeout).await {
+                        Ok(()) => continue,
+                        Err(ended) => return ended,
+                    },
+                },
+            };
             let read = match read {
                 Ok(0) | Err(_) => {
                     // the upstream hears of it, and may still end what it has begun
@@ -127,7 +146,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
         let is_metered = self.shared.lock().is_metered;
         match self.way.turn {
             _ if !self.way.messages.is_under_way() => {}
-            Turn::Held if !is_metered || self.way.asks_for_nothing() => self.way.turn = Turn::Passing,
+            Turn::Held if !is_metered || !self.way.may_be_event() => self.way.pass(),
             Turn::Held if self.way.held.len() > self.way.most => {
                 let limit = self.shared.lock().books().policy.bounds.body_limit();
                 return self.refuse_unread(Refusal::BodyTooLarge(limit)).await;
@@ -138,15 +157,16 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
         self.flush().await
     }
 
-    /// The copy that is read takes as much as the bytes themselves.
+    /// The copy that is read may take far more than the bytes themselves: they may be compressed.
     async fn take_room(&mut self) -> Result<(), Ended> {
         let way = &mut self.way;
-        while way.held.len() > LOOK_AFTER + way.room {
+        while way.held.len() + way.messages.kept() > FREE + way.room.bytes {
             let door = self.shared.lock().books().door.clone();
-            match memory_of(&door, 2 * LOOK_AFTER as u64).await {
+            match memory_of(&door, FREE as u64).await {
                 Ok(permit) => {
-                    way.room += LOOK_AFTER;
-                    match &mut way.memory {
+                    way.room.bytes += FREE;
+                    way.room.since.get_or_insert_with(Instant::now);
+                    match &mut way.room.permit {
                         Some(memory) => memory.merge(permit),
                         none => *none = Some(permit),
                     }
@@ -154,6 +174,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
                 Err(refusal) => return self.refuse_unread(refusal).await,
             }
         }
+        way.note_growth();
         Ok(())
     }
 
@@ -203,7 +224,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
     async fn ask(&mut self, wanted: Wanted, event: Bytes) -> Result<Option<Ticket>, Ended> {
         let (endpoint, cap) = {
             let session = self.shared.lock();
-            (session.endpoint.clone(), session.settings.output_cap)
+            (session.endpoint.clone(), session.settings.output_cap())
         };
         let survey = match open::survey(&endpoint, event.clone(), &wanted, cap).await {
             Ok(survey) => survey,
@@ -212,7 +233,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Gate<R, W> {
                 return Ok(None);
             }
         };
-        let opened = self.shared.lock().open_asked(&survey, event);
+        let opened = self.shared.lock().open_asked(&wanted, &survey, event);
         let (x, refusal) = match opened {
             Err(refused) => refused,
             Ok(Opened { mut x, mut request, model }) => {
@@ -293,23 +314,43 @@ impl Way {
         }
         self.held = kept;
         self.turn = Turn::Dropped;
+        self.messages.pass_over();
+        self.room = Room::default();
     }
 
     fn is_between_messages(&self) -> bool {
         self.messages.at_boundary()
     }
 
-    /// Whether the message under way is long and cannot be one that asks for a response.
-    fn asks_for_nothing(&self) -> bool {
-        let begun = self.messages.so_far();
-        let is_binary = !self.messages.is_text();
-        let may_be_long = self.operation != Operation::ResponsesSocket && self.held.len() > LOOK_AFTER;
-        is_binary || (may_be_long && begun.len() >= HEAD && !socket::may_ask(begun))
+    fn note_growth(&mut self) {
+        let kept = self.messages.kept();
+        if self.room.since.is_some() && self.room.grown.is_none_or(|(_, before)| before != kept) {
+            self.room.grown = Some((Instant::now(), kept));
+        }
+    }
+
+    /// When a message that takes memory from others has to have gone on, as any body has.
+    fn deadline(&self, patience: Duration) -> Option<Instant> {
+        let for_its_size = Duration::from_secs(self.held.len() as u64 / SLOWEST_BYTES_PER_SECOND);
+        let (since, (grown, _)) = self.room.since.zip(self.room.grown)?;
+        Some((since + for_its_size).min(grown) + patience)
+    }
+
+    /// Whether the message under way may ask for something: that is known at its end, whatever stands before.
+    fn may_be_event(&self) -> bool {
+        socket::may_be_event(self.messages.is_text(), self.messages.so_far())
+    }
+
+    /// The message under way goes on as it comes, and nobody reads it.
+    fn pass(&mut self) {
+        self.turn = Turn::Passing;
+        self.messages.pass_over();
+        self.room = Room::default();
     }
 
     fn begin_anew(&mut self) {
-        (self.turn, self.memory, self.room) = (Turn::Held, None, 0);
-        if self.held.capacity() > 4 * LOOK_AFTER && self.held.is_empty() {
+        (self.turn, self.room) = (Turn::Held, Room::default());
+        if self.held.capacity() > 2 * FREE && self.held.is_empty() {
             self.held = Vec::new();
         }
     }

@@ -7,6 +7,7 @@ use super::open;
 use super::session::Session;
 use crate::base::money::NanoUsd;
 use crate::budget::{Need, Reservation};
+use crate::dialect::meter::Reading;
 use crate::dialect::path::{Endpoint, Operation};
 use crate::dialect::socket::seconds_used;
 use crate::proxy::error::Refusal;
@@ -39,6 +40,7 @@ impl LiveBill {
     /// So many seconds until now. Holds ahead of them.
     pub(super) fn tell(&mut self, seconds: u64) -> Result<(), Refusal> {
         self.told = self.told.max(Some(seconds));
+        open::check_key(&self.x)?;
         let wanted = seconds.saturating_add(LIVE_SECONDS / 2);
         let steps = wanted.saturating_sub(self.held).div_ceil(LIVE_SECONDS);
         if steps == 0 {
@@ -56,7 +58,11 @@ impl LiveBill {
         let lasted = self.x.tick().since(self.x.began).as_secs();
         match self.told {
             Some(told) => self.x.close(End::answered(StatusCode::OK, seconds_used(told), true)),
-            None => self.x.close(End::broken(outcome, error, seconds_used(lasted))),
+            // not as the upstream's word, which never came
+            None => {
+                let reading = Reading { ended: false, ..seconds_used(lasted) };
+                self.x.close(End::broken(outcome, error, reading))
+            }
         };
     }
 }

@@ -5,6 +5,7 @@ mod gate;
 mod live;
 mod open;
 mod session;
+mod settings;
 mod tunnel;
 
 use http::request::Parts;

@@ -9,7 +9,7 @@ use super::session::Session;
 use crate::dialect::outline::{InputCeiling, input_ceiling};
 use crate::dialect::path::{Dialect, Endpoint, Operation};
 use crate::dialect::request::{RequestFacts, scan};
-use crate::dialect::socket::Wanted;
+use crate::dialect::socket::{UNCAPPED, Wanted};
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::{Books, Exchange};
 use crate::proxy::headers;
@@ -65,6 +65,7 @@ const SMALL_EVENT: usize = 256 << 10;
 /// A response of a Realtime session, which works on all that the session has heard: what events show of that is
 /// audio of unknown length, so only the model's window bounds it.
 pub(super) fn realtime(output_cap: Option<u64>) -> Survey {
+    let output_cap = output_cap.filter(|cap| *cap != UNCAPPED);
     let facts = RequestFacts {
         choices: 1,
         output_cap: Some(output_cap.unwrap_or(REALTIME_OUTPUT)),
@@ -140,6 +141,24 @@ pub(super) fn open(
         cache_ttl: None,
     };
     Opened { x, request, model }
+}
+
+/// Whether the key may still ask: a socket outlives the policy that it was opened with, which has it as it was.
+pub(super) fn check_key(whole: &Books) -> Result<(), Refusal> {
+    let Some(account) = &whole.account else { return Ok(()) };
+    let Some(now) = whole.door.live.snapshot().account_of(&account.team, &account.key) else {
+        return Err(Refusal::UnknownKey);
+    };
+    let is_over = now.rules.as_ref().is_some_and(|rules| rules.expired(whole.now()));
+    if is_over { Err(Refusal::ExpiredKey) } else { Ok(()) }
+}
+
+/// A wish whose inner settings name a model is for none but the `admitted` one, else that of the socket: upstreams
+/// differ in which of two they take.
+pub(super) fn check_model(whole: &Books, admitted: Option<&str>, inner: &str) -> Result<(), Refusal> {
+    let own = [&whole.record.model, &whole.record.upstream_model];
+    let is_own = admitted.map_or_else(|| own.iter().any(|model| *model == inner), |model| model == inner);
+    if inner.is_empty() || is_own { Ok(()) } else { Err(Refusal::ModelNotAllowed(headers::bounded(inner))) }
 }
 
 /// Whether routes send `model` where this socket leads, under that name: nothing in a frame is renamed, and a socket

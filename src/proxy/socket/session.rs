@@ -9,6 +9,7 @@ use http::StatusCode;
 
 use super::live::LiveBill;
 use super::open::{self, Opened, Survey};
+use super::settings::InForce;
 use crate::budget::Need;
 use crate::dialect::error::About;
 use crate::dialect::messages::Message;
@@ -20,6 +21,7 @@ use crate::proxy::exchange::{Books, Exchange};
 use crate::proxy::part;
 use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::store::record::Outcome;
+use crate::upstream::client::SendFault;
 use crate::upstream::endpoint::Upstream;
 
 /// What is open in one socket.
@@ -32,7 +34,7 @@ pub(super) struct Session {
     pub(super) upstream: Arc<Upstream>,
     /// Whether its messages are read.
     pub(super) is_metered: bool,
-    pub(super) settings: Settings,
+    pub(super) settings: InForce,
     /// Asked for and not begun, oldest first.
     asked: VecDeque<Awaited>,
     answering: Vec<Answering>,
@@ -97,7 +99,7 @@ impl Session {
             endpoint,
             upstream,
             is_metered: is_read && operation.is_socket(),
-            settings: Settings::default(),
+            settings: InForce::default(),
             asked: VecDeque::new(),
             answering: Vec::new(),
             before: VecDeque::new(),
@@ -138,15 +140,20 @@ impl Session {
     }
 
     /// Opens a part that a client asks for; nothing is held for it yet.
-    pub(super) fn open_asked(&self, survey: &Survey, event: Bytes) -> Result<Opened, (Exchange, Refusal)> {
+    pub(super) fn open_asked(
+        &self,
+        wanted: &Wanted,
+        survey: &Survey,
+        event: Bytes,
+    ) -> Result<Opened, (Exchange, Refusal)> {
         let named = survey.facts.model.as_deref();
         let before = self.before.back().map(|before| before.model.as_str());
         let model = if self.endpoint.operation == Operation::Responses { named.or(before) } else { None };
         let opened = open::open(self, &self.endpoint, survey, event, model);
-        let checked = match model {
-            Some(model) => open::check_route(self.books(), model),
-            None => Ok(()),
-        };
+        let routed = || model.map_or(Ok(()), |model| open::check_route(self.books(), model));
+        let checked = open::check_key(self.books())
+            .and_then(|()| open::check_model(self.books(), model, &wanted.model))
+            .and_then(|()| routed());
         let is_full = self.asked.len() + self.answering.len() >= MOST_AT_ONCE;
         match checked {
             Ok(()) if is_full => Err((opened.x, Refusal::Overloaded)),
@@ -163,23 +170,9 @@ impl Session {
 
     /// What a client sets from here on. The model is not among it: the socket was admitted for its own.
     pub(super) fn wish(&mut self, settings: Settings) -> Result<(), Refusal> {
-        let own = &self.books().record;
-        let other =
-            settings.model.as_ref().filter(|model| ![&own.model, &own.upstream_model].contains(model));
-        if let Some(other) = other {
-            return Err(Refusal::ModelNotAllowed(other.clone()));
-        }
-        self.set(settings);
+        open::check_model(self.books(), None, settings.model.as_deref().unwrap_or_default())?;
+        self.settings.wish(settings);
         Ok(())
-    }
-
-    /// The session's settings from here on.
-    fn set(&mut self, settings: Settings) {
-        let Settings { model, transcription_model, output_cap } = settings;
-        let known = &mut self.settings;
-        known.model = model.or(known.model.take());
-        known.transcription_model = transcription_model.or(known.transcription_model.take());
-        known.output_cap = output_cap.or(known.output_cap);
     }
 
     /// Takes in what the upstream tells. A part that nobody pays for ends the socket.
@@ -187,9 +180,13 @@ impl Session {
         if !self.is_metered {
             return Ok(());
         }
+        if message.is_unread && self.books().has_budget() {
+            // nor will those after it be read: what is made from here on would be free
+            return Err(self.cut(&Refusal::Unreachable(SendFault::InvalidResponse)));
+        }
         let told = match socket::told(message) {
             Told::Session(settings) => {
-                self.set(settings);
+                self.settings.tell(settings);
                 Ok(())
             }
             Told::Began(lane, model) => self.begin(lane, &model, message),
@@ -240,8 +237,9 @@ impl Session {
 
     /// A response that nobody asked for in so many words: voice was heard, or a steered lane goes on.
     fn begin_by_itself(&self, lane: &Lane, model: &str) -> Result<(Exchange, Survey), Refusal> {
+        open::check_key(self.books())?;
         if self.endpoint.operation != Operation::Responses {
-            let survey = open::realtime(self.settings.output_cap);
+            let survey = open::realtime(self.settings.output_cap());
             let x = open::begin_now(self, open::open(self, &self.endpoint, &survey, Bytes::new(), None))?;
             return Ok((x, survey));
         }
@@ -285,13 +283,9 @@ impl Session {
         let (model, most_output) = (x.record.model.clone(), x.most_output);
         let mut reading = reader.finish();
         // realtime names its model once, for the session
-        reading.model = reading.model.or_else(|| self.settings.model.clone());
-        self.before.retain(|before| before.stream_id != lane.stream_id);
-        self.before.push_back(Before { stream_id: lane.stream_id, model, survey, most_output });
+        reading.model = reading.model.or_else(|| self.settings.model().map(str::to_owned));
+        self.remember(Before { stream_id: lane.stream_id, model, survey, most_output });
         self.billed.push_back(lane.response_id);
-        if self.before.len() > MOST_AT_ONCE {
-            self.before.pop_front();
-        }
         if self.billed.len() > MOST_AT_ONCE {
             self.billed.pop_front();
         }
@@ -299,11 +293,19 @@ impl Session {
         Ok(())
     }
 
+    fn remember(&mut self, before: Before) {
+        self.before.retain(|other| other.stream_id != before.stream_id);
+        self.before.push_back(before);
+        if self.before.len() > MOST_AT_ONCE {
+            self.before.pop_front();
+        }
+    }
+
     /// The model that writes down what was said sends a bill of its own.
     fn bill_transcription(&mut self, reading: Reading) -> Result<(), Refusal> {
         let endpoint = Endpoint { operation: Operation::Transcriptions, ..self.endpoint.clone() };
         let mut x = Exchange::part_of(self.books(), endpoint);
-        let model = self.settings.transcription_model.clone().unwrap_or_default();
+        let model = self.settings.transcription_model().unwrap_or_default().to_owned();
         (x.record.model, x.record.upstream_model) = (model.clone(), model.clone());
         x.record.status = StatusCode::OK.as_u16();
         x.unpriced = crate::proxy::budgets::terms(&x).unpriced;
@@ -314,20 +316,32 @@ impl Session {
         Ok(())
     }
 
-    /// The upstream says no to what a client asked: nothing was made.
+    /// The upstream says no to what a client asked: nothing was made. If it was about something else and the response
+    /// begins after all, as much is held for it again.
     fn give_up(&mut self, refused: &Refused) {
-        let is_it = |one: &Awaited| {
-            let by_event = !refused.event_id.is_empty() && one.wanted.event_id == refused.event_id;
-            by_event || (!refused.stream_id.is_empty() && one.wanted.stream_id == refused.stream_id)
-        };
-        let place = self.asked.iter().position(is_it).unwrap_or(0);
-        let Some(Awaited { mut x, .. }) = self.asked.remove(place) else { return };
+        let Some(place) = self.refused_place(refused) else { return };
+        let Some(Awaited { mut x, wanted, survey }) = self.asked.remove(place) else { return };
+        let (model, most_output) = (x.record.model.clone(), x.most_output);
+        self.remember(Before { stream_id: wanted.stream_id, model, survey, most_output });
         if let Some(attempt) = x.attempts.last_mut() {
             attempt.status = Some(StatusCode::BAD_REQUEST.as_u16());
         }
         x.record.status = StatusCode::BAD_REQUEST.as_u16();
         let code = if refused.code.is_empty() { "upstream_error" } else { refused.code.as_str() };
         x.close(End::broken(Outcome::UpstreamError, code, Reading::default()));
+    }
+
+    /// The one that an error names; else the oldest that it may be about.
+    fn refused_place(&self, refused: &Refused) -> Option<usize> {
+        let names = |named: &str, own: &str| !named.is_empty() && named == own;
+        let is_it = |one: &Awaited| {
+            names(&refused.event_id, &one.wanted.event_id) || names(&refused.stream_id, &one.wanted.stream_id)
+        };
+        let may_be = |one: &Awaited| {
+            let (lane, own) = (&refused.stream_id, &one.wanted.stream_id);
+            !refused.names_cause && (lane.is_empty() || own.is_empty())
+        };
+        self.asked.iter().position(is_it).or_else(|| self.asked.iter().position(may_be))
     }
 
     /// Closes all books.
