@@ -44,15 +44,15 @@ impl<H> Deferred<H> {
         Self { entries: Mutex::new(entries), most }
     }
 
-    /// Notes what is owed. Returns what has no place beside it, to be billed at once: the oldest when there are
-    /// too many, or an earlier one of the same id.
+    /// Notes what is owed. Returns what has no place beside it, to be billed at once: when there are too many, the
+    /// oldest of the team that has most, so that no team can push out another's; or an earlier one of the same id.
     #[must_use = "what has no place is billed now or never"]
     pub fn note(&self, owed: Owed<H>) -> Option<Owed<H>> {
         let mut entries = self.lock();
         let answer = key(&owed.row.upstream, &owed.row.answer_id);
         let same = entries.take(&answer);
-        let displaced =
-            same.or_else(|| if entries.by_answer.len() >= self.most { entries.oldest() } else { None });
+        let displaced = same
+            .or_else(|| if entries.by_answer.len() >= self.most { entries.oldest_of_most() } else { None });
         entries.in_order.insert((owed.row.started_at, owed.row.id), answer.clone());
         entries.by_answer.insert(answer, owed);
         displaced
@@ -125,8 +125,16 @@ impl<H> Entries<H> {
         Some(owed)
     }
 
-    fn oldest(&mut self) -> Option<Owed<H>> {
-        let answer = self.in_order.first_key_value()?.1.clone();
+    /// Only when all places are taken: a look at each is dear.
+    fn oldest_of_most(&mut self) -> Option<Owed<H>> {
+        let mut by_team = BTreeMap::<&str, usize>::new();
+        for owed in self.by_answer.values() {
+            *by_team.entry(&owed.row.team).or_default() += 1;
+        }
+        let (team, _) = by_team.into_iter().max_by_key(|(_, count)| *count)?;
+        let is_theirs =
+            |answer: &&Answer| self.by_answer.get(*answer).is_some_and(|owed| owed.row.team == team);
+        let answer = self.in_order.values().find(is_theirs)?.clone();
         self.take(&answer)
     }
 }
@@ -184,6 +192,19 @@ mod tests {
         assert_eq!(ids(deferred.note(owed(3, "c"))), Some(1));
         assert_eq!(ids(deferred.note(owed(4, "b"))), Some(2), "an id that comes again");
         assert_eq!(deferred.len(), 2);
+    }
+
+    #[test]
+    fn no_team_pushes_out_another_ones() {
+        let deferred = Deferred::new(3);
+        let of = |team: &str, id: u128| {
+            let owed = owed(id, &id.to_string());
+            Owed { row: Record { team: team.into(), ..owed.row }, ..owed }
+        };
+        assert!(deferred.note(of("quiet", 1)).is_none());
+        assert!(deferred.note(of("busy", 2)).is_none() && deferred.note(of("busy", 3)).is_none());
+        assert_eq!(ids(deferred.note(of("busy", 4))), Some(2));
+        assert_eq!(ids(deferred.note(of("quiet", 5))), Some(3));
     }
 
     #[test]
