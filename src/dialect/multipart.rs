@@ -25,16 +25,6 @@ const STEP: usize = 32 * 1024;
 /// RFC 2046 allows 70 characters; some clients take a few more.
 const MAX_BOUNDARY: usize = 256;
 
-/// The boundary of a `multipart/form-data` content type.
-pub(super) fn boundary(content_type: &str) -> Option<String> {
-    let (kind, text) = content_type.split_once(';')?;
-    if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
-        return None;
-    }
-    let found = parameters(text, false).into_iter().find(|(name, _)| name == "boundary");
-    found.map(|(_, boundary)| boundary).filter(|boundary| (1..=MAX_BOUNDARY).contains(&boundary.len()))
-}
-
 /// A form under way.
 #[derive(Debug)]
 pub(super) struct FormReader {
@@ -88,6 +78,24 @@ enum Boundary {
 }
 
 impl FormReader {
+    /// A reader of a body of this content type; `None` if that is no form or tells no boundary.
+    pub(super) fn of(content_type: &str, wanted: &'static [&'static str]) -> Option<Self> {
+        let (kind, text) = content_type.split_once(';')?;
+        if !kind.trim().eq_ignore_ascii_case("multipart/form-data") {
+            return None;
+        }
+        let plain = parameters(text, false);
+        let mut boundaries = plain.iter().filter(|(name, _)| name.starts_with("boundary"));
+        let (_, boundary) = boundaries.next().filter(|(_, text)| (1..=MAX_BOUNDARY).contains(&text.len()))?;
+        let mut reader = Self::new(boundary, wanted);
+        let is_one = boundaries.next().is_none() && plain.iter().any(|(name, _)| name == "boundary");
+        if !is_one || plain != parameters(text, true) || boundary.contains(',') {
+            reader.state = State::Faulty;
+            reader.found.fault = Some("its `content-type` can be read in two ways");
+        }
+        Some(reader)
+    }
+
     pub(super) fn new(boundary: &str, wanted: &'static [&'static str]) -> Self {
         Self {
             wanted,

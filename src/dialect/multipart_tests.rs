@@ -50,7 +50,20 @@ fn the_boundary_is_found_in_every_spelling() {
         ("multipart/form-data; boundary=", None),
         ("application/json; boundary=abc", None),
     ] {
-        assert_eq!(boundary(content_type).as_deref(), boundary_text, "{content_type}");
+        let reader = FormReader::of(content_type, WANTED);
+        let delimiter = reader.as_ref().map(|reader| String::from_utf8_lossy(&reader.delimiter[3..]));
+        assert_eq!(delimiter.as_deref(), boundary_text, "{content_type}");
+        assert_eq!(reader.and_then(|reader| reader.found.fault), None, "{content_type}");
+    }
+    for content_type in [
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary=a; boundary*=utf-8''b",
+        "multipart/form-data; boundary=a, multipart/form-data; boundary=b",
+        "multipart/form-data; boundary=a, text/plain",
+        "multipart/form-data; x=\"\\\"; boundary=a; y=\\\"\"; boundary=b",
+    ] {
+        let reader = FormReader::of(content_type, WANTED).unwrap();
+        assert!(reader.found.fault.is_some(), "{content_type}");
     }
 }
 
