@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -50,8 +50,9 @@ pub(super) struct Spool {
 const ROOM_STEP: u64 = 1 << 20;
 /// How long a form waits for room among the others.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
-/// Read from the disk at once.
-const PIECE: u64 = 256 << 10;
+/// Written to the disk, and read from it, at once.
+const PIECE_LENGTH: usize = 256 << 10;
+const PIECE: u64 = PIECE_LENGTH as u64;
 const KIB: u64 = 1024;
 
 impl Spools {
@@ -90,7 +91,9 @@ impl Spool {
         let step = |held: u64| ROOM_STEP.min(x.policy.bounds.max_upload.saturating_sub(held)).max(KIB);
         let mut held = step(0);
         let mut room = spools.room(held).await?;
-        let mut file = spools.file().await.map_err(|fault| not_stored(&fault))?;
+        let file = spools.file().await.map_err(|fault| not_stored(&fault))?;
+        // each write is a thread's work: chunks of one byte must not be a million of them
+        let mut file = BufWriter::with_capacity(PIECE_LENGTH, file);
         let (mut length, mut next) = (0, Some(head));
         while let Some(data) = next {
             length += data.len() as u64;
@@ -106,7 +109,7 @@ impl Spool {
             }
         }
         file.flush().await.map_err(|fault| not_stored(&fault))?;
-        Ok(Self { file: file.into_std().await, length, is_sized, _room: room })
+        Ok(Self { file: file.into_inner().into_std().await, length, is_sized, _room: room })
     }
 
     pub(super) const fn length(&self) -> u64 {
