@@ -34,6 +34,8 @@ pub struct Spools {
     folder: PathBuf,
     /// In KiB.
     room: Arc<Semaphore>,
+    /// Held by the form that waits for more of it.
+    turn: Semaphore,
 }
 
 /// A form on the disk.
@@ -60,7 +62,7 @@ impl Spools {
     #[must_use]
     pub fn new(folder: PathBuf, most: u64) -> Self {
         let kib = usize::try_from(most.div_ceil(KIB)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { folder, room: Arc::new(Semaphore::new(kib)) }
+        Self { folder, room: Arc::new(Semaphore::new(kib)), turn: Semaphore::new(1) }
     }
 
     async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -68,6 +70,17 @@ impl Spools {
         let wait = Arc::clone(&self.room).acquire_many_owned(kib);
         let Ok(Ok(permit)) = timeout(WAIT_FOR_ROOM, wait).await else { return Err(Refusal::UploadsFull) };
         Ok(permit)
+    }
+
+    /// Room for more of a form that holds some. If all who hold some waited for the rest, none would come to its
+    /// end: one waits, and whoever else finds none gives back what it has.
+    async fn more_room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).map_err(|_| Refusal::UploadsFull)?;
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(kib) {
+            return Ok(permit);
+        }
+        let _turn = self.turn.try_acquire().map_err(|_| Refusal::UploadsFull)?;
+        self.room(bytes).await
     }
 
     async fn file(&self) -> io::Result<tokio::fs::File> {
@@ -99,7 +112,7 @@ impl Spool {
             length += data.len() as u64;
             while held < length {
                 let more = step(held);
-                room.merge(spools.room(more).await?);
+                room.merge(spools.more_room(more).await?);
                 held += more;
             }
             file.write_all(&data).await.map_err(|fault| not_stored(&fault))?;
