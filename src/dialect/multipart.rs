@@ -74,7 +74,7 @@ enum Boundary {
     /// One may begin here; more must come to tell.
     Open(usize),
     /// Some readers see one, and others none.
-    Ambiguous,
+    Ambiguous(usize),
 }
 
 impl FormReader {
@@ -148,10 +148,11 @@ impl FormReader {
 
     /// What follows the last part is nobody's, unless it looks like another.
     fn end(&mut self) -> bool {
-        if self.boundary().is_some() {
-            return self.fail("something follows its last part");
+        match self.boundary() {
+            None => self.drop_all_but_a_beginning(),
+            Some(Boundary::Open(at)) => self.drop_held(at),
+            Some(_) => return self.fail("something follows its last part"),
         }
-        self.drop_all_but_a_beginning();
         self.stay(State::Over)
     }
 
@@ -165,7 +166,7 @@ impl FormReader {
                 self.drop_held(at + self.delimiter.len());
                 self.go_on(State::Over)
             }
-            Boundary::Ambiguous => self.fail(TWO_ENDS),
+            Boundary::Ambiguous(_) => self.fail(TWO_ENDS),
             Boundary::Part(_, begins) => {
                 self.parts += 1;
                 if self.parts > MAX_PARTS {
@@ -206,8 +207,8 @@ impl FormReader {
             None if self.held.len() <= MAX_TEXT + self.delimiter.len() => {
                 return self.stay(State::Value(name));
             }
-            Some(Boundary::Ambiguous) => return self.fail(TWO_ENDS),
-            Some(Boundary::Open(_)) | None => return self.fail(TOO_LONG),
+            Some(Boundary::Ambiguous(end)) if end <= MAX_TEXT => return self.fail(TWO_ENDS),
+            Some(Boundary::Open(_) | Boundary::Ambiguous(_)) | None => return self.fail(TOO_LONG),
         };
         if end > MAX_TEXT {
             return self.fail(TOO_LONG);
@@ -229,7 +230,7 @@ impl FormReader {
             let at = from + found;
             match self.held[at] {
                 b'\n' => {}
-                b'\r' => return Some(Boundary::Ambiguous),
+                b'\r' => return Some(Boundary::Ambiguous(at)),
                 _ => {
                     from = at + 1;
                     continue;
@@ -247,7 +248,7 @@ impl FormReader {
                 }
                 [] | [b'\r'] => return Some(Boundary::Open(at)),
                 [b'-'] if padding == 0 => return Some(Boundary::Open(at)),
-                [b'\r', ..] => return Some(Boundary::Ambiguous),
+                [b'\r', ..] => return Some(Boundary::Ambiguous(at)),
                 _ => from = at + 1,
             }
         }

@@ -178,6 +178,7 @@ fn a_form_ends_once_and_its_parts_end_where_all_see_it() {
         assert!(read(body.as_bytes()).fault.is_some(), "{body:?}");
     }
     for body in [
+        format!("{cheap}--B--\r\n--Bx"),
         format!("{cheap}--B--"),
         format!("{cheap}--B--\r\n\r\nbye -- B --\r\n"),
         format!("{cheap}x--B\r\n--B--"),
