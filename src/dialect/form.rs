@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::ceiling::{InputCeiling, form_ceiling};
-use super::multipart::{FormField, FormReader, boundary};
+use super::multipart::{FormField, FormReader};
 use super::path::Endpoint;
 use super::request::{BadRequest, BodyForm, RequestFacts, takes_files};
 
@@ -22,8 +22,8 @@ impl Form {
     /// A reader for the body of a request of this content type; `None` where no form of files is due.
     #[must_use]
     pub fn of(endpoint: &Endpoint, content_type: &str) -> Option<Self> {
-        let boundary = boundary(content_type).filter(|_| takes_files(endpoint.operation))?;
-        Some(Self { endpoint: endpoint.clone(), reader: FormReader::new(&boundary, WANTED), told: 0 })
+        let reader = FormReader::of(content_type, WANTED).filter(|_| takes_files(endpoint.operation))?;
+        Some(Self { endpoint: endpoint.clone(), reader, told: 0 })
     }
 
     /// Reads the next bytes.

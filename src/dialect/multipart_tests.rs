@@ -50,13 +50,26 @@ fn the_boundary_is_found_in_every_spelling() {
         ("multipart/form-data; boundary=", None),
         ("application/json; boundary=abc", None),
     ] {
-        assert_eq!(boundary(content_type).as_deref(), boundary_text, "{content_type}");
+        let reader = FormReader::of(content_type, WANTED);
+        let delimiter = reader.as_ref().map(|reader| String::from_utf8_lossy(&reader.delimiter[3..]));
+        assert_eq!(delimiter.as_deref(), boundary_text, "{content_type}");
+        assert_eq!(reader.and_then(|reader| reader.found.fault), None, "{content_type}");
+    }
+    for content_type in [
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/form-data; boundary=a; boundary*=utf-8''b",
+        "multipart/form-data; boundary=a, multipart/form-data; boundary=b",
+        "multipart/form-data; boundary=a, text/plain",
+        "multipart/form-data; x=\"\\\"; boundary=a; y=\\\"\"; boundary=b",
+    ] {
+        let reader = FormReader::of(content_type, WANTED).unwrap();
+        assert!(reader.found.fault.is_some(), "{content_type}");
     }
 }
 
 #[test]
 fn a_text_field_behind_a_file_is_found_and_the_file_is_not() {
-    let body = b"--B\r\nContent-Disposition: form-data; name=\"model\"; filename=\"model\"\r\n\
+    let body = b"--B\r\nContent-Disposition: form-data; name=\"file\"; filename=\"model\"\r\n\
         Content-Type: audio/wav\r\n\r\nRIFF--B\0\r\n--Bx\r\n\r\n--B\r\n\
         content-disposition: form-data; name=\"model\"\r\n\r\nwhisper-1\r\n--B--\r\n";
     assert_eq!(texts(body), [pair("model", "whisper-1")]);
@@ -111,6 +124,67 @@ fn what_upstreams_may_read_otherwise_is_a_fault() {
     }
     assert_eq!(read(text("file", &"x".repeat(9 * MAX_TEXT)).as_bytes()).fault, None);
     assert_eq!(read(text("a", "b").repeat(MAX_PARTS).as_bytes()).fault, None);
+}
+
+fn of_head(head: &str) -> Found {
+    read(format!("--B\r\n{head}\r\n\r\ndear\r\n{}--B--\r\n", text("model", "cheap")).as_bytes())
+}
+
+#[test]
+fn a_second_model_cannot_be_shown_to_the_upstream_alone() {
+    for head in [
+        "Content-Disposition: form-data;\r\n name=\"model\"",
+        "X-A: b\r\n Content-Disposition: form-data; name=\"model\"",
+        "X-A: b\rContent-Disposition: form-data; name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"\r\nContent-Disposition: form-data; name=\"model\"",
+        "--B\r\nContent-Disposition: form-data; name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"; name=\"model\"",
+        "Content-Disposition: form-data; name=\"x\"y; name=\"model\"",
+        "Content-Disposition: form-data; x=\"\\\"; name=\\\"y\"; name=model",
+        "Content-Disposition: form-data; x=\"\\\"; filename=\\\"y\"; name=model",
+        "Content-Disposition: form-data; name*0=\"mod\"; name*1=\"el\"",
+        "Content-Disposition: form-data; name=\"model\"; filename=\"\"",
+        "Content-Disposition: form-data; name=\"model\"\r\nContent-Transfer-Encoding: quoted-printable",
+    ] {
+        assert!(of_head(head).fault.is_some(), "{head:?}");
+    }
+    let behind_a_word = of_head("Content-Disposition: form-data; x; name=\"model\"");
+    assert_eq!(behind_a_word.fields.len(), 2, "the caller of the reader compares them");
+}
+
+#[test]
+fn what_clients_write_is_no_fault() {
+    for head in [
+        "Content-Disposition: form-data; name=\"f\"; filename=\"a \\\"b\\\".wav\"\r\nContent-Type: audio/wav",
+        "Content-Disposition: form-data; name=\"f\"; filename=\"C:\\dir\\a.wav\"; filename*=utf-8''a.wav",
+        "Content-Disposition: form-data; name=\"x\"\r\nContent-Transfer-Encoding: 8bit\r\nContent-Length: 4",
+        "Content-Type: text/plain",
+    ] {
+        assert_eq!(of_head(head).fault, None, "{head:?}");
+        assert_eq!(of_head(head).fields.len(), 1, "{head:?}");
+    }
+}
+
+#[test]
+fn a_form_ends_once_and_its_parts_end_where_all_see_it() {
+    let (cheap, dear) = (text("model", "cheap"), text("model", "dear"));
+    for body in [
+        format!("{cheap}--B--x\r\n{dear}--B--\r\n"),
+        format!("{cheap}--B--\r\n{dear}--B--\r\n"),
+        format!("{cheap}--B\r\n\r\nx\r{}--B--\r\n", dear.replace("\r\n", "\r")),
+        format!("{cheap}--B\rx\r\n--B--\r\n"),
+        format!("{}\r--B--\r\n", cheap.trim_end()),
+    ] {
+        assert!(read(body.as_bytes()).fault.is_some(), "{body:?}");
+    }
+    for body in [
+        format!("{cheap}--B--\r\n--Bx"),
+        format!("{cheap}--B--"),
+        format!("{cheap}--B--\r\n\r\nbye -- B --\r\n"),
+        format!("{cheap}x--B\r\n--B--"),
+    ] {
+        assert_eq!(read(body.as_bytes()).fault, None, "{body:?}");
+    }
 }
 
 fn part() -> impl Strategy<Value = Vec<u8>> {

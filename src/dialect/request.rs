@@ -130,8 +130,7 @@ pub struct BadRequest {
 /// Reads the facts of a body.
 ///
 /// # Errors
-/// If the path wants JSON and the body is no JSON object, or says twice what decides its cost. Where files are taken, and on paths that are
-/// not known, nothing fails.
+/// If the path wants JSON and the body is no JSON object; and if it says twice what decides its cost.
 pub fn scan(
     endpoint: &Endpoint,
     content_type: Option<&str>,
@@ -147,7 +146,7 @@ pub fn scan(
         return form.facts();
     }
     match Fields::read(body) {
-        Ok(Fields { ambiguous: Some(name), .. }) if !takes_files(operation) => {
+        Ok(Fields { ambiguous: Some(name), .. }) => {
             Err(BadRequest { message: format!("`{name}` stands in it more than once, or in other letters") })
         }
         Ok(fields) => Ok(json_facts(operation, &fields, &Outer::new(body))),

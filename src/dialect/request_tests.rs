@@ -73,8 +73,11 @@ fn what_two_parsers_may_read_in_two_ways_is_refused() {
         r#"{"service_tier":"flex","service_tier":"priority"}"#,
         r#"{"speed":"standard","Speed":"fast"}"#,
     ] {
-        let refused = scan(&endpoint("chat/completions"), None, body.as_bytes()).unwrap_err();
-        assert!(refused.message.contains("more than once"), "{body}: {refused}");
+        // where files are taken, too: JSON is none
+        for path in ["chat/completions", "images/generations", "images/edits"] {
+            let refused = scan(&endpoint(path), None, body.as_bytes()).unwrap_err();
+            assert!(refused.message.contains("more than once"), "{path} {body}: {refused}");
+        }
     }
     assert!(
         chat(r#"{"model":"a","metadata":{"model":"b","model":"c"},"mode":1,"models":2}"#).model.is_some()

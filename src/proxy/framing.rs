@@ -11,6 +11,7 @@ use super::error::Refusal;
 pub(super) fn check(parts: &Parts) -> Result<(), Refusal> {
     check_method(parts)?;
     check_transfer_encoding(&parts.headers)?;
+    check_labels(&parts.headers)?;
     check_host(parts)
 }
 
@@ -43,6 +44,18 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
     // servers that turn headers into variables read these as the real ones
     if headers.contains_key("transfer_encoding") || headers.contains_key("content_length") {
         return Err(Refusal::AmbiguousFraming("a header looks like one that frames the body"));
+    }
+    Ok(())
+}
+
+/// What says how a body is to be read says it once: readers take the first, the last, or all.
+fn check_labels(headers: &HeaderMap) -> Result<(), Refusal> {
+    for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        if values.any(|value| Some(value) != first) {
+            return Err(Refusal::AmbiguousFraming("`content-type` or `content-encoding` stands in it twice"));
+        }
     }
     Ok(())
 }
@@ -120,6 +133,17 @@ mod tests {
         for name in ["transfer_encoding", "content_length"] {
             let request = Request::post("/").header("host", "h").header(name, "1");
             assert_eq!(code(request), Some("ambiguous_framing"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_body_is_labelled_in_one_way() {
+        for (name, one, other) in [("content-type", "a/b", "a/c"), ("content-encoding", "identity", "gzip")] {
+            let with = |first, second| {
+                code(Request::post("/").header("host", "h").header(name, first).header(name, second))
+            };
+            assert_eq!(with(one, one), None, "{name}");
+            assert_eq!(with(one, other), Some("ambiguous_framing"), "{name}");
         }
     }
 

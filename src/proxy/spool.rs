@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncWriteExt as _, BufWriter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -34,6 +34,8 @@ pub struct Spools {
     folder: PathBuf,
     /// In KiB.
     room: Arc<Semaphore>,
+    /// Held by the form that waits for more of it.
+    turn: Semaphore,
 }
 
 /// A form on the disk.
@@ -50,8 +52,9 @@ pub(super) struct Spool {
 const ROOM_STEP: u64 = 1 << 20;
 /// How long a form waits for room among the others.
 const WAIT_FOR_ROOM: Duration = Duration::from_secs(5);
-/// Read from the disk at once.
-const PIECE: u64 = 256 << 10;
+/// Written to the disk, and read from it, at once.
+const PIECE_LENGTH: usize = 256 << 10;
+const PIECE: u64 = PIECE_LENGTH as u64;
 const KIB: u64 = 1024;
 
 impl Spools {
@@ -59,7 +62,7 @@ impl Spools {
     #[must_use]
     pub fn new(folder: PathBuf, most: u64) -> Self {
         let kib = usize::try_from(most.div_ceil(KIB)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        Self { folder, room: Arc::new(Semaphore::new(kib)) }
+        Self { folder, room: Arc::new(Semaphore::new(kib)), turn: Semaphore::new(1) }
     }
 
     async fn room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
@@ -67,6 +70,17 @@ impl Spools {
         let wait = Arc::clone(&self.room).acquire_many_owned(kib);
         let Ok(Ok(permit)) = timeout(WAIT_FOR_ROOM, wait).await else { return Err(Refusal::UploadsFull) };
         Ok(permit)
+    }
+
+    /// Room for more of a form that holds some. If all who hold some waited for the rest, none would come to its
+    /// end: one waits, and whoever else finds none gives back what it has.
+    async fn more_room(&self, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
+        let kib = u32::try_from(bytes.div_ceil(KIB)).map_err(|_| Refusal::UploadsFull)?;
+        if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(kib) {
+            return Ok(permit);
+        }
+        let _turn = self.turn.try_acquire().map_err(|_| Refusal::UploadsFull)?;
+        self.room(bytes).await
     }
 
     async fn file(&self) -> io::Result<tokio::fs::File> {
@@ -90,13 +104,15 @@ impl Spool {
         let step = |held: u64| ROOM_STEP.min(x.policy.bounds.max_upload.saturating_sub(held)).max(KIB);
         let mut held = step(0);
         let mut room = spools.room(held).await?;
-        let mut file = spools.file().await.map_err(|fault| not_stored(&fault))?;
+        let file = spools.file().await.map_err(|fault| not_stored(&fault))?;
+        // each write is a thread's work: chunks of one byte must not be a million of them
+        let mut file = BufWriter::with_capacity(PIECE_LENGTH, file);
         let (mut length, mut next) = (0, Some(head));
         while let Some(data) = next {
             length += data.len() as u64;
             while held < length {
                 let more = step(held);
-                room.merge(spools.room(more).await?);
+                room.merge(spools.more_room(more).await?);
                 held += more;
             }
             file.write_all(&data).await.map_err(|fault| not_stored(&fault))?;
@@ -106,7 +122,7 @@ impl Spool {
             }
         }
         file.flush().await.map_err(|fault| not_stored(&fault))?;
-        Ok(Self { file: file.into_std().await, length, is_sized, _room: room })
+        Ok(Self { file: file.into_inner().into_std().await, length, is_sized, _room: room })
     }
 
     pub(super) const fn length(&self) -> u64 {

@@ -72,3 +72,15 @@ async fn room_comes_back_with_the_form() {
     assert_eq!(spools.room.available_permits(), 1 << 10);
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "it never had a name");
 }
+
+#[tokio::test]
+async fn of_forms_that_lack_room_one_waits_and_the_others_give_theirs_back() {
+    let spools = Spools::new(PathBuf::new(), 2 * KIB);
+    let (_first, second) = (spools.room(KIB).await.unwrap(), spools.room(KIB).await.unwrap());
+    let mut more = std::pin::pin!(spools.more_room(KIB));
+    assert!(timeout(Duration::ZERO, &mut more).await.is_err(), "it waits");
+    assert!(matches!(spools.more_room(KIB).await, Err(Refusal::UploadsFull)));
+    drop(second);
+    assert!(more.await.is_ok());
+    assert!(spools.more_room(KIB).await.is_ok(), "the turn was given back");
+}

@@ -276,10 +276,11 @@ fn wire_27_too_many_forms_on_the_disk_are_told_to_come_again() {
     let upstream = mock();
     let gateway = gateway(&upstream.base_url(), "server: { max_upload: 4MiB, max_upload_total: 4MiB }\n");
     let mut waits = Wire::open(gateway.data);
-    let body = form(&[file(3 << 20), field("model", "whisper-1")]);
+    // what is written last is not yet on the disk
+    let body = form(&[file((3 << 20) + (512 << 10)), field("model", "whisper-1")]);
     waits.write(head(PATH, &format!("content-length: {}", body.len())).as_bytes());
     waits.write(&body[..body.len() - 9]);
-    wait_for_spool(&gateway, 3 << 20);
+    wait_for_spool(&gateway, (3 << 20) + 1);
     let refused = send(&gateway, PATH, &body);
     assert_eq!(refused.refusal(), (503, "uploads_full".into()));
     assert!(refused.header("retry-after").is_some());
