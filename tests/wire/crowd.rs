@@ -237,7 +237,7 @@ fn s_16_clients_that_all_leave_at_once_leave_nothing_behind() {
 fn s_09_readers_that_do_not_read_hold_their_upstreams_up_and_are_let_go() {
     run(async {
         let stage = Stage::start().await;
-        let gateway = gateway(stage.addr, "write_timeout: 4s", "");
+        let gateway = gateway(stage.addr, "write_timeout: 8s", "");
         // the first stream that is counted here loads a vocabulary
         drop(listeners(&gateway, 1, "gpt-4o-mini").await);
         let gateway = on_thread(move || {
@@ -257,6 +257,8 @@ fn s_09_readers_that_do_not_read_hold_their_upstreams_up_and_are_let_go() {
         })
         .await;
         assert_eq!(stage.sent.load(Ordering::Acquire), sent + 1, "only the other one's event went out whole");
+        let each = (peak_memory(&gateway) - before) / count as u64;
+        assert!(each < 256 << 10, "{each} bytes for each reader");
         let open = Arc::clone(&stage.open);
         eventually("those who do not read to be let go", move || open.load(Ordering::Acquire) == 0).await;
         let gateway = on_thread(move || {
@@ -266,7 +268,8 @@ fn s_09_readers_that_do_not_read_hold_their_upstreams_up_and_are_let_go() {
         })
         .await;
         let each = (peak_memory(&gateway) - before) / count as u64;
-        assert!(each < 256 << 10, "{each} bytes for each reader");
+        // all of them are settled at once: what each streamed is counted beside what is still held
+        assert!(each < 384 << 10, "{each} bytes for each reader at their end");
         drop(clients);
     });
 }
