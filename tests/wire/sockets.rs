@@ -403,7 +403,9 @@ fn a_reader_that_reads_nothing_holds_up_the_upstream_not_our_memory() {
     let event = told(&json!({"type": "response.output_audio.delta", "delta": "A".repeat(1 << 20)}));
     let taken = line.send_until_stuck(&event, 128);
     assert!(taken < 64 << 20, "the upstream could write {taken} bytes to nobody");
-    assert!(resident(&gateway) < before + (16 << 20));
+    // 128 MiB were there to be had; the price catalogue and what a start leaves to do come into the same sum
+    let grown = resident(&gateway).saturating_sub(before);
+    assert!(grown < 32 << 20, "{grown} bytes more");
     drop(socket);
 }
 
