@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::base::id::RequestId;
 use crate::base::money::NanoUsd;
-use crate::base::usage::{Usage, UsageSource};
+use crate::base::usage::{UNITS, Usage, UsageSource};
 use crate::store::record::{Billing, CacheResult, Disconnect, Outcome, Record};
 
 /// Longest text kept; what callers put into headers is cut here, at a character.
@@ -82,37 +82,11 @@ fn encode_tags(tags: &BTreeMap<String, String>, out: &mut Fields<'_>) {
     }
 }
 
+/// In the order in which a usage counts its units; a new unit takes the next number.
 fn encode_usage(usage: &Usage, out: &mut Fields<'_>) {
-    let Usage {
-        input_tokens,
-        cached_input_tokens,
-        cache_write_tokens,
-        cache_write_long_tokens,
-        input_audio_tokens,
-        input_image_tokens,
-        output_tokens,
-        reasoning_tokens,
-        output_audio_tokens,
-        output_image_tokens,
-        seconds,
-        characters,
-        images,
-        web_searches,
-    } = usage;
-    out.count(32, *input_tokens);
-    out.count(33, *cached_input_tokens);
-    out.count(34, *cache_write_tokens);
-    out.count(35, *cache_write_long_tokens);
-    out.count(36, *input_audio_tokens);
-    out.count(37, *input_image_tokens);
-    out.count(38, *output_tokens);
-    out.count(39, *reasoning_tokens);
-    out.count(40, *output_audio_tokens);
-    out.count(41, *output_image_tokens);
-    out.count(42, *seconds);
-    out.count(43, *characters);
-    out.count(44, *images);
-    out.count(45, *web_searches);
+    for (field, count) in (FIRST_UNIT..).zip(usage.counts()) {
+        out.count(field, count);
+    }
 }
 
 /// The id of a body, without reading the rest.
@@ -166,20 +140,11 @@ fn read_count(record: &mut Record, field: u8, count: u64) {
         12 => record.response_bytes = count,
         ADMITTED_AT => record.admitted_at = unzigzag(count),
         14 => record.estimate_error_percent = u32::try_from(count).unwrap_or(u32::MAX),
-        32 => usage.input_tokens = count,
-        33 => usage.cached_input_tokens = count,
-        34 => usage.cache_write_tokens = count,
-        35 => usage.cache_write_long_tokens = count,
-        36 => usage.input_audio_tokens = count,
-        37 => usage.input_image_tokens = count,
-        38 => usage.output_tokens = count,
-        39 => usage.reasoning_tokens = count,
-        40 => usage.output_audio_tokens = count,
-        41 => usage.output_image_tokens = count,
-        42 => usage.seconds = count,
-        43 => usage.characters = count,
-        44 => usage.images = count,
-        45 => usage.web_searches = count,
+        FIRST_UNIT..=LAST_UNIT => {
+            let mut counts = usage.counts();
+            counts[usize::from(field - FIRST_UNIT)] = count;
+            *usage = Usage::from_counts(counts);
+        }
         _ => {}
     }
 }
@@ -296,5 +261,22 @@ fn source(word: &str) -> Option<UsageSource> {
 }
 
 const ADMITTED_AT: u8 = 13;
+const FIRST_UNIT: u8 = 32;
+const LAST_UNIT: u8 = 45;
+const _: () = assert!((LAST_UNIT - FIRST_UNIT) as usize + 1 == UNITS, "a new unit takes the next number");
 const TAG_NAME: u8 = 160;
 const TAG_VALUE: u8 = 161;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_units_are_those_of_every_journal_before() {
+        let usage =
+            Usage { input_tokens: 1, output_tokens: 2, seconds: 3, web_searches: 4, ..Usage::default() };
+        let mut body = Vec::new();
+        encode_usage(&usage, &mut Fields(&mut body));
+        assert_eq!(body, [32, 1, 38, 2, 42, 3, 45, 4]);
+    }
+}
