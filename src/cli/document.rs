@@ -57,7 +57,7 @@ meant for programs and is kept stable ([STABILITY.md](STABILITY.md)). Tables are
 | 0 | done |
 | 1 | it ran, and the answer is no: a config with faults, a key that nobody has, a gateway that is not ready |
 | 2 | it could not run: wrong arguments, no such file, a store that cannot be read |
-| 3 | `verify`: the upstream cannot be reached, or refuses the credential |
+| 3 | `verify`, `bench`: the upstream cannot be reached, or refuses the credential |
 | 130 | `serve`: stopped at once by a second stop signal |
 
 Most commands read the config for the places of things. They look at `--config FILE`, then at the variable

@@ -1,8 +1,10 @@
 //! Top of the house: the command line. One file per command.
 
+pub mod bench;
 pub mod budgets;
 mod budgets_print;
 pub mod check;
+mod compose;
 pub mod demo;
 pub mod document;
 pub mod health;
@@ -48,6 +50,7 @@ enum Command {
     Mock(mock::MockArgs),
     Torture(torture::TortureArgs),
     Verify(verify::VerifyArgs),
+    Bench(bench::BenchArgs),
     Health(health::HealthArgs),
 }
 
@@ -84,6 +87,7 @@ pub fn run() -> Exit {
         Command::Mock(args) => mock::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Verify(args) => verify::run(&args),
+        Command::Bench(args) => bench::run(&args),
         Command::Health(args) => health::run(&args),
     }
 }

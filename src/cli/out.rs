@@ -1,6 +1,6 @@
 //! What commands print: tables for people, JSON for programs. A closed pipe ends output quietly.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufRead as _, IsTerminal, Write};
 use std::process::ExitCode;
 
 use comfy_table::{CellAlignment, ContentArrangement, Table, TableComponent, presets};
@@ -14,7 +14,7 @@ pub enum Exit {
     No,
     /// It could not run: bad arguments, no file, no ledger.
     Failed,
-    /// `verify`: the upstream cannot be reached or refuses the credential.
+    /// `verify`, `bench`: the upstream cannot be reached or refuses the credential.
     Unreached,
 }
 
@@ -38,6 +38,20 @@ pub fn line(text: &str) {
 /// Prints one line on standard error.
 pub fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Asks on the terminal whether to go on; `None` where nobody can be asked.
+#[must_use]
+pub fn agreed() -> Option<bool> {
+    if !io::stdin().is_terminal() {
+        return None;
+    }
+    let mut prompt = io::stderr().lock();
+    // nobody can be asked if it cannot be shown, which reading will tell
+    let _ = write!(prompt, "Go on? [y/N] ").and_then(|()| prompt.flush());
+    let mut said = String::new();
+    let read = io::stdin().lock().read_line(&mut said);
+    Some(read.is_ok() && ["y", "yes"].contains(&said.trim().to_ascii_lowercase().as_str()))
 }
 
 /// Whether standard output is a terminal.

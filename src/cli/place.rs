@@ -1,5 +1,6 @@
-//! Which config file a command means, and what it says of places, without needing its secrets.
+//! Which config file a command means, and which of the places in it: listeners, upstreams.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use super::out::{Exit, note};
@@ -48,4 +49,60 @@ fn read(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result<Loa
         }
         Exit::Failed
     })
+}
+
+/// No upstream, or one of several: which one was meant?
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamChoice {
+    /// The name is none of the config's.
+    #[error("no upstream is called `{0}`; there are: {1}")]
+    Unknown(String, String),
+    /// No name was given, and there are several.
+    #[error("the config has several upstreams, choose one: --upstream {0}")]
+    Several(String),
+}
+
+/// The name of the upstream that is meant: the one wanted, or the only one.
+///
+/// # Errors
+/// When there is none of that name, or there are several.
+pub fn upstream_named(wanted: Option<&str>, loaded: &Loaded) -> Result<String, UpstreamChoice> {
+    let known = &loaded.settings.upstreams;
+    let names = |between| known.keys().map(String::as_str).collect::<Vec<_>>().join(between);
+    match (wanted, known.len()) {
+        (Some(name), _) if known.contains_key(name) => Ok(name.to_owned()),
+        (Some(name), _) => Err(UpstreamChoice::Unknown(name.to_owned(), names(", "))),
+        (None, 1) => Ok(names("")),
+        (None, _) => Err(UpstreamChoice::Several(names(" | "))),
+    }
+}
+
+/// A listener on all addresses is asked on loopback.
+#[must_use]
+pub fn reachable(listed: &str) -> String {
+    let Ok(address) = listed.parse::<SocketAddr>() else { return listed.into() };
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_is_asked_on_loopback() {
+        for (listed, asked) in [
+            ("127.0.0.1:4001", "127.0.0.1:4001"),
+            ("0.0.0.0:4001", "127.0.0.1:4001"),
+            ("[::]:4001", "[::1]:4001"),
+            ("10.0.0.5:4001", "10.0.0.5:4001"),
+            ("localhost:4001", "localhost:4001"),
+        ] {
+            assert_eq!(reachable(listed), asked);
+        }
+    }
 }

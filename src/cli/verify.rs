@@ -20,8 +20,8 @@ use self::own::Own;
 use self::report::Report;
 use self::run::{Run, Ways};
 use self::way::Way;
-use super::out::{Exit, line, note};
-use super::place::{ConfigArg, load};
+use super::out::{Exit, agreed, line, note};
+use super::place::{ConfigArg, UpstreamChoice, load, upstream_named};
 use crate::app::{self, AssemblyFault, StartFault};
 use crate::base::chance::Chance;
 use crate::base::secret::Secret;
@@ -84,10 +84,8 @@ enum VerifyFault {
         "the upstream `{upstream}` answers {status} to a request for {model}: has the account access and credit?"
     )]
     TurnedAway { upstream: String, model: String, status: u16 },
-    #[error("no upstream is called `{0}`; there are: {1}")]
-    NoSuchUpstream(String, String),
-    #[error("the config has several upstreams, choose one: --upstream {0}")]
-    WhichUpstream(String),
+    #[error(transparent)]
+    Choice(#[from] UpstreamChoice),
     #[error("say which model to ask: --model NAME (the upstream lists: {listed})")]
     NoModel { listed: String },
     #[error("this upstream has no case of those")]
@@ -149,7 +147,7 @@ pub fn run(args: &VerifyArgs) -> Exit {
 
 fn verify(args: &VerifyArgs, loaded: &Loaded) -> Result<Report, VerifyFault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let name = upstream_name(args, loaded)?;
+    let name = upstream_named(args.upstream.as_deref(), loaded)?;
     let upstream = || Upstream::build(&name, &loaded.settings.upstreams[&name]);
     let (tls, host) = (tls_config()?, upstream()?.authority.host().to_owned());
     let key = args.key_env.as_ref().map(|variable| {
@@ -167,7 +165,7 @@ fn verify(args: &VerifyArgs, loaded: &Loaded) -> Result<Report, VerifyFault> {
     let catalogue = app::catalogue(&loaded.settings)?;
     let cases = cases(args, &terms)?;
     note(&plan::announcement(&cases, &terms, &catalogue, &host));
-    if !args.yes && !plan::agreed()? {
+    if !args.yes && !agreed().ok_or(VerifyFault::NotAgreed)? {
         return Err(VerifyFault::Declined);
     }
     let own = match &args.gateway {
@@ -200,17 +198,6 @@ fn verify(args: &VerifyArgs, loaded: &Loaded) -> Result<Report, VerifyFault> {
         None => ran.judged_by_cost(&terms, &catalogue, &host),
     };
     Ok(Report { upstream: name, gateway: args.gateway.clone(), model: terms.model, requests, rows })
-}
-
-fn upstream_name(args: &VerifyArgs, loaded: &Loaded) -> Result<String, VerifyFault> {
-    let known = &loaded.settings.upstreams;
-    let names = || known.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    match (&args.upstream, known.len()) {
-        (Some(name), _) if known.contains_key(name) => Ok(name.clone()),
-        (Some(name), _) => Err(VerifyFault::NoSuchUpstream(name.clone(), names())),
-        (None, 1) => Ok(names()),
-        (None, _) => Err(VerifyFault::WhichUpstream(known.keys().cloned().collect::<Vec<_>>().join(" | "))),
-    }
 }
 
 /// Reaches for the upstream, and settles which models to ask.

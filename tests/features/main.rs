@@ -4,6 +4,7 @@
 
 mod support;
 
+mod bench;
 mod cache;
 mod callers;
 mod counting;

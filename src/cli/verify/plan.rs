@@ -1,7 +1,5 @@
 //! What will be asked, of which models, and what it may cost; and whether the upstream lets us in at all.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
-
 use serde_json::Value;
 
 use super::VerifyFault;
@@ -92,19 +90,6 @@ fn case_cost(case: Case, terms: &Terms, catalogue: &Catalogue, host: &str) -> Op
     let model = embedding.unwrap_or(&terms.model);
     let price = catalogue.price(Some(host), model, Clock::system().now())?;
     ceiling(&price, MOST_INPUT, output)
-}
-
-/// Asks on the terminal whether to go on.
-pub(super) fn agreed() -> Result<bool, VerifyFault> {
-    if !io::stdin().is_terminal() {
-        return Err(VerifyFault::NotAgreed);
-    }
-    let mut prompt = io::stderr().lock();
-    // nobody can be asked if it cannot be shown, which reading will tell
-    let _ = write!(prompt, "Go on? [y/N] ").and_then(|()| prompt.flush());
-    let mut said = String::new();
-    let read = io::stdin().lock().read_line(&mut said);
-    Ok(read.is_ok() && ["y", "yes"].contains(&said.trim().to_ascii_lowercase().as_str()))
 }
 
 /// Small models that most accounts have, the cheapest first.

@@ -5,21 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
+use super::super::compose::{Said, compose, gateway_at};
 use super::case::Asked;
 use super::hidden::Hidden;
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::dialect::decode::Decoder;
-use crate::dialect::path::classify;
-use crate::upstream::address;
 use crate::upstream::body::OutBody;
 use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::{Upstream, UpstreamFault};
-use crate::upstream::section::{UpstreamKind, UpstreamSection};
+use crate::upstream::section::UpstreamKind;
 
 /// Somewhere to send requests to.
 #[derive(Debug)]
@@ -74,12 +73,7 @@ impl Way {
         tls: &Arc<rustls::ClientConfig>,
         hidden: &Arc<Hidden>,
     ) -> Result<Self, UpstreamFault> {
-        let kind = if kind == UpstreamKind::Anthropic { "anthropic" } else { "openai" };
-        let section = serde_json::json!({"base_url": url, "kind": kind});
-        let mut section: UpstreamSection =
-            serde_json::from_value(section).expect("a section needs its base URL only");
-        section.api_key = Some(key);
-        Ok(Self::to_upstream(Upstream::build("the gateway", &section)?, tls, hidden))
+        Ok(Self::to_upstream(gateway_at(url, key, kind)?, tls, hidden))
     }
 
     /// Asks, and asks again where the answer is that it was too often.
@@ -115,34 +109,16 @@ impl Way {
         tokio::time::timeout(PATIENCE, answered).await.unwrap_or(Err(SendFault::FirstByteTimeout))
     }
 
-    /// As the gateway composes it: what the client sends, then what belongs to the upstream.
     fn compose(&self, asked: &Asked) -> Result<Request<OutBody>, SendFault> {
-        let endpoint = classify(&asked.method, asked.path);
-        let model = asked.body.as_ref().and_then(|body| body["model"].as_str()).unwrap_or_default();
-        let uri = address::resolve(&self.upstream, &endpoint, asked.path, None, model)
-            .map_err(|_| SendFault::Unaddressable)?;
-        let body = asked.body.as_ref().map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let mut request = Request::new(OutBody::whole(body));
-        *request.method_mut() = asked.method.clone();
-        *request.uri_mut() = uri;
-        let headers = request.headers_mut();
-        if asked.body.is_some() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        }
-        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(asked.accepts));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        if self.upstream.kind == UpstreamKind::Anthropic {
-            let version = HeaderName::from_static("anthropic-version");
-            headers.insert(version, HeaderValue::from_static("2023-06-01"));
-        }
-        for (name, value) in &self.upstream.headers {
-            headers.insert(name.clone(), value.clone());
-        }
-        if let Some((name, value)) = &self.upstream.credential {
-            headers.insert(name.clone(), value.clone());
-        }
-        Ok(request)
+        let said = Said {
+            method: asked.method.clone(),
+            path: asked.path,
+            model: asked.body.as_ref().and_then(|body| body["model"].as_str()).unwrap_or_default(),
+            body: asked.body.as_ref().map(|body| Bytes::from(body.to_string())),
+            accepts: asked.accepts,
+            user_agent: USER_AGENT,
+        };
+        compose(&self.upstream, said)
     }
 }
 
