@@ -51,6 +51,15 @@ pub(super) struct Plan<'a> {
     catalogue: Arc<Catalogue>,
     /// Of everyone together.
     budgets: Vec<BudgetSpec>,
+    /// Those that have a key.
+    teams: Vec<PlannedTeam<'a>>,
+}
+
+#[derive(Debug)]
+struct PlannedTeam<'a> {
+    name: &'a str,
+    section: &'a TeamSection,
+    budgets: Vec<BudgetSpec>,
     keys: Vec<PlannedKey<'a>>,
 }
 
@@ -58,10 +67,17 @@ pub(super) struct Plan<'a> {
 struct PlannedKey<'a> {
     hash: KeyHash,
     rules: Rules,
-    team: &'a str,
-    of_team: &'a TeamSection,
-    key: &'a KeySection,
+    section: &'a KeySection,
     budgets: Vec<BudgetSpec>,
+}
+
+/// What all accounts of a config load share.
+#[derive(Debug, Clone, Copy)]
+struct Ground<'a> {
+    settings: &'a Settings,
+    lasting: &'a Lasting,
+    /// Of everyone together.
+    budgets: &'a [Arc<Budget>],
 }
 
 /// Works out the policy of `settings`.
@@ -77,50 +93,58 @@ pub(super) fn plan<'a>(settings: &'a Settings, pepper: &Pepper) -> Result<Plan<'
         .map_err(|fault| AssemblyFault::of(&fault))?;
     let index_of = |name: &str| settings.upstreams.get_index_of(name);
     let router = Router::build(&settings.routes, index_of).map_err(|fault| AssemblyFault::of(&fault))?;
-    let mut keys = Vec::new();
-    for (team, section) in &settings.teams {
-        for key in &section.keys {
-            keys.push(planned(team, section, key, pepper)?);
-        }
-    }
-    each_once(&keys)?;
+    let with_keys = settings.teams.iter().filter(|(_, section)| !section.keys.is_empty());
+    let teams = with_keys
+        .map(|(name, section)| planned_team(name, section, pepper))
+        .collect::<Result<Vec<_>, _>>()?;
+    each_once(&teams)?;
     let budgets = BudgetSpec::list(&Scope::Everything, &settings.budgets)
         .map_err(|(place, fault)| AssemblyFault(format!("budgets[{place}] {fault}")))?;
-    Ok(Plan { settings, upstreams, router, catalogue: catalogue(settings)?, budgets, keys })
+    Ok(Plan { settings, upstreams, router, catalogue: catalogue(settings)?, budgets, teams })
 }
 
-fn planned<'a>(
-    team: &'a str,
-    of_team: &'a TeamSection,
-    key: &'a KeySection,
+fn planned_team<'a>(
+    name: &'a str,
+    section: &'a TeamSection,
+    pepper: &Pepper,
+) -> Result<PlannedTeam<'a>, AssemblyFault> {
+    let budgets = BudgetSpec::list(&Scope::Team(name.into()), &section.budgets)
+        .map_err(|(_, fault)| AssemblyFault(format!("teams.{name}: {fault}")))?;
+    let access = Access { models: section.models.clone(), expires: section.expires.clone() };
+    let keys = section.keys.iter().map(|key| planned_key((name, &access), key, pepper));
+    Ok(PlannedTeam { name, section, budgets, keys: keys.collect::<Result<_, _>>()? })
+}
+
+fn planned_key<'a>(
+    (team, of_team): (&str, &Access),
+    section: &'a KeySection,
     pepper: &Pepper,
 ) -> Result<PlannedKey<'a>, AssemblyFault> {
     let place = |fault: &dyn ToString| {
-        AssemblyFault(format!("teams.{team}.keys.{}: {}", key.name, fault.to_string()))
+        AssemblyFault(format!("teams.{team}.keys.{}: {}", section.name, fault.to_string()))
     };
-    let team_access = Access { models: of_team.models.clone(), expires: of_team.expires.clone() };
-    let key_access = Access { models: key.models.clone(), expires: key.expires.clone() };
-    let rules = Rules::new(&team_access, &key_access).map_err(|fault| place(&fault))?;
-    let hash = pepper.prove(&key.proof()).map_err(|fault| place(&fault))?;
-    let mut budgets = Vec::new();
-    for (scope, sections) in [
-        (Scope::Team(team.into()), &of_team.budgets),
-        (Scope::Key(team.into(), key.name.clone()), &key.budgets),
-    ] {
-        budgets.extend(BudgetSpec::list(&scope, sections).map_err(|(_, fault)| place(&fault))?);
-    }
-    Ok(PlannedKey { hash, rules, team, of_team, key, budgets })
+    let access = Access { models: section.models.clone(), expires: section.expires.clone() };
+    let rules = Rules::new(of_team, &access).map_err(|fault| place(&fault))?;
+    let hash = pepper.prove(&section.proof()).map_err(|fault| place(&fault))?;
+    let budgets = if section.budgets.is_empty() {
+        Vec::new()
+    } else {
+        let scope = Scope::Key(team.into(), section.name.clone());
+        BudgetSpec::list(&scope, &section.budgets).map_err(|(_, fault)| place(&fault))?
+    };
+    Ok(PlannedKey { hash, rules, section, budgets })
 }
 
 /// One key cannot belong to two callers.
-fn each_once(keys: &[PlannedKey<'_>]) -> Result<(), AssemblyFault> {
-    let mut seen = HashMap::new();
-    for key in keys {
-        if let Some(first) = seen.insert(key.hash, key) {
-            let (first_key, second_key) = (&first.key.name, &key.key.name);
+fn each_once(teams: &[PlannedTeam<'_>]) -> Result<(), AssemblyFault> {
+    let mut seen = HashMap::with_capacity(teams.iter().map(|team| team.keys.len()).sum());
+    for (team, key) in teams.iter().flat_map(|team| team.keys.iter().map(move |key| (team, key))) {
+        let place = (team.name, &key.section.name);
+        if let Some((first_team, first_key)) = seen.insert(key.hash, place) {
+            let (second_team, second_key) = place;
             return Err(AssemblyFault(format!(
-                "teams.{}.keys.{first_key} and teams.{}.keys.{second_key}: the same key is listed twice",
-                first.team, key.team
+                "teams.{first_team}.keys.{first_key} and teams.{second_team}.keys.{second_key}: the same key is \
+                 listed twice"
             )));
         }
     }
@@ -128,9 +152,13 @@ fn each_once(keys: &[PlannedKey<'_>]) -> Result<(), AssemblyFault> {
 }
 
 impl Plan<'_> {
-    /// Everyone's budgets and those of all keys; a team's own with each of its keys.
+    /// Everyone's budgets, those of teams that have a key, and those of keys.
     pub(super) fn budgets(&self) -> impl Iterator<Item = &BudgetSpec> {
-        self.budgets.iter().chain(self.keys.iter().flat_map(|key| &key.budgets))
+        let of_teams = self
+            .teams
+            .iter()
+            .flat_map(|team| team.budgets.iter().chain(team.keys.iter().flat_map(|key| &key.budgets)));
+        self.budgets.iter().chain(of_teams)
     }
 
     /// Puts the plan to work: budgets and limits that are in force already keep their counters and take
@@ -138,12 +166,10 @@ impl Plan<'_> {
     /// are out of force. Cannot fail, since a config that is turned down must change nothing.
     pub(super) fn adopt(self, lasting: &Lasting, spent: Recount) -> Policy {
         let ids: HashSet<String> = self.budgets().map(|spec| spec.id.clone()).collect();
-        let Self { settings, upstreams, router, catalogue, budgets, keys } = self;
+        let Self { settings, upstreams, router, catalogue, budgets, teams } = self;
         let of_all: Vec<_> = budgets.into_iter().map(|spec| lasting.budgets.open(spec)).collect();
-        let listed: Vec<_> = keys
-            .into_iter()
-            .map(|key| (key.hash, key.rules.clone(), key.open(settings, &of_all, lasting)))
-            .collect();
+        let ground = Ground { settings, lasting, budgets: &of_all };
+        let listed = teams.into_iter().flat_map(|team| team.open(ground)).collect();
         spent.assign(&lasting.budgets);
         lasting.budgets.keep_only(&ids);
         Policy {
@@ -172,22 +198,31 @@ impl Plan<'_> {
     }
 }
 
-impl PlannedKey<'_> {
-    fn open(self, settings: &Settings, of_all: &[Arc<Budget>], lasting: &Lasting) -> Arc<Account> {
-        let (team, key) = (self.team, &self.key.name);
-        let own = self.budgets.into_iter().map(|spec| lasting.budgets.open(spec));
-        let budgets = of_all.iter().cloned().chain(own).collect();
-        Arc::new(Account {
-            team: team.into(),
-            key: key.clone(),
-            rules: Some(self.rules),
-            limiters: vec![
-                lasting.limiters.open(&format!("team {team}"), &self.of_team.limits),
-                lasting.limiters.open(&format!("key {team}/{key}"), &self.key.limits),
-            ],
-            model_limiters: ModelLimiter::of_key(&settings.limits, team, key, &lasting.limiters),
-            budgets,
-            cache: self.of_team.cache,
+impl PlannedTeam<'_> {
+    /// The team's keys, each with its rules and its account.
+    fn open(self, on: Ground<'_>) -> impl Iterator<Item = (KeyHash, Rules, Arc<Account>)> {
+        let Ground { settings, lasting, budgets } = on;
+        let (team, section) = (self.name, self.section);
+        let limiter = lasting.limiters.open(&format!("team {team}"), &section.limits);
+        let of_team = self.budgets.into_iter().map(|spec| lasting.budgets.open(spec));
+        let shared: Vec<_> = budgets.iter().cloned().chain(of_team).collect();
+        self.keys.into_iter().map(move |planned| {
+            let PlannedKey { hash, rules, section: key, budgets } = planned;
+            let own = budgets.into_iter().map(|spec| lasting.budgets.open(spec));
+            let name = &key.name;
+            let account = Account {
+                team: team.into(),
+                key: name.clone(),
+                rules: Some(rules.clone()),
+                limiters: vec![
+                    Arc::clone(&limiter),
+                    lasting.limiters.open(&format!("key {team}/{name}"), &key.limits),
+                ],
+                model_limiters: ModelLimiter::of_key(&settings.limits, team, name, &lasting.limiters),
+                budgets: shared.iter().cloned().chain(own).collect(),
+                cache: section.cache,
+            };
+            (hash, rules, Arc::new(account))
         })
     }
 }

@@ -53,8 +53,8 @@ pub fn run_with(args: &PricesArgs, catalogue: &Catalogue) -> Exit {
 fn list(args: &ListArgs, catalogue: &Catalogue) -> Exit {
     let now = crate::base::clock::Clock::system().now();
     let asked = |provider: &str| args.provider.as_deref().is_none_or(|only| only == provider);
-    let entries = catalogue.entries().iter().filter(|entry| asked(&entry.provider));
-    let listed = entries.map(|entry| resolve(entry, Match::Name, now));
+    let entries = catalogue.entries().filter(|entry| asked(&entry.provider));
+    let listed = entries.map(|entry| resolve(&entry, Match::Name, now));
     let own = catalogue.overridden().filter(|_| args.provider.is_none()).map(|price| price.as_ref().clone());
     let prices: Vec<_> = own.chain(listed).collect();
     if prices.is_empty() {

@@ -49,7 +49,7 @@ pub(super) fn run(args: &ShowArgs, catalogue: &Catalogue) -> Exit {
         whole["example"] = example_json(&price);
         line(&whole.to_string());
     } else {
-        explain(&args.model, &price, entry, catalogue, at);
+        explain(&args.model, &price, entry.as_ref(), catalogue, at);
     }
     Exit::Ok
 }

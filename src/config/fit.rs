@@ -2,9 +2,10 @@
 //! found. Knows no key by name. What does not fit is reported and stood in for, so that the rest can be
 //! checked too.
 
-use serde_json::{Map, Value as Json};
+use std::borrow::Cow;
 
 use super::fault::{may_show, shown};
+use super::fitted::Fitted;
 use super::form::{Field, Form, Format, Kind, Word};
 use super::report::{KeyPath, Report, Spot, Step};
 use super::secrets::{Dangling, Secrets};
@@ -12,29 +13,34 @@ use super::suggest::{did_you_mean, one_of};
 use super::tree::{Entry, Node, Value};
 
 /// Fits `root` to `form`. The answer always has the form's shape; it is right if nothing was reported.
-pub(super) fn fit(root: &Node, form: &Form, secrets: &Secrets<'_>, report: &mut Report) -> Fitted {
+pub(super) fn fit<'a>(
+    root: &'a Node<'a>,
+    form: &'a Form,
+    secrets: &Secrets<'_>,
+    report: &mut Report,
+) -> Fit<'a> {
     let mut fitter = Fitter { secrets, report, path: KeyPath::default(), resolved: blake3::Hasher::new() };
-    let json = fitter.value(root, form).unwrap_or_else(|| stand_in(form));
-    Fitted { json, secrets: fitter.resolved.finalize() }
+    let value = fitter.value(root, form).unwrap_or_else(|| stand_in(form));
+    Fit { value, secrets: fitter.resolved.finalize() }
 }
 
-/// A config as JSON, numbers with a format as text.
-pub(super) struct Fitted {
-    pub(super) json: Json,
+/// A config that fits, numbers with a format as text.
+pub(super) struct Fit<'a> {
+    pub(super) value: Fitted<'a>,
     /// Of all that references led to, in order: tells whether a secret has changed.
     pub(super) secrets: blake3::Hash,
 }
 
-struct Fitter<'a> {
-    secrets: &'a Secrets<'a>,
-    report: &'a mut Report,
-    path: KeyPath,
+struct Fitter<'r, 'a> {
+    secrets: &'r Secrets<'r>,
+    report: &'r mut Report,
+    path: KeyPath<'a>,
     resolved: blake3::Hasher,
 }
 
-impl Fitter<'_> {
-    /// The value as JSON, or `None` when it does not fit, which is reported.
-    fn value(&mut self, node: &Node, form: &Form) -> Option<Json> {
+impl<'a> Fitter<'_, 'a> {
+    /// The value, or `None` when it does not fit, which is reported.
+    fn value(&mut self, node: &'a Node<'a>, form: &'a Form) -> Option<Fitted<'a>> {
         match &node.value {
             Value::Broken => None,
             Value::Scalar { text, plain } if *plain && is_null(text) => self.empty(node.spot, form),
@@ -53,16 +59,16 @@ impl Fitter<'_> {
         }
     }
 
-    fn section(&mut self, spot: Spot, entries: &[Entry], fields: &[Field]) -> Json {
-        let mut fitted = Map::new();
+    fn section(&mut self, spot: Spot, entries: &'a [Entry<'a>], fields: &'a [Field]) -> Fitted<'a> {
+        let mut fitted = Vec::with_capacity(entries.len());
         for entry in entries {
-            self.path.0.push(Step::Key(entry.key.clone()));
+            self.path.0.push(Step::Key(Cow::Borrowed(&entry.key)));
             match fields.iter().find(|field| field.name == entry.key) {
                 None => self.unknown_key(entry, fields),
                 Some(field) => {
                     let value = self.value(&entry.node, &field.form);
                     if let Some(value) = value.or_else(|| field.required.then(|| stand_in(&field.form))) {
-                        fitted.insert(field.name.clone(), value);
+                        fitted.push((field.name.as_str(), value));
                     }
                 }
             }
@@ -71,25 +77,25 @@ impl Fitter<'_> {
         for field in fields.iter().filter(|field| field.required) {
             if !entries.iter().any(|entry| entry.key == field.name) {
                 self.missing_key(spot, field);
-                fitted.insert(field.name.clone(), stand_in(&field.form));
+                fitted.push((field.name.as_str(), stand_in(&field.form)));
             }
         }
-        Json::Object(fitted)
+        Fitted::Map(fitted)
     }
 
-    fn missing_key(&mut self, spot: Spot, field: &Field) {
+    fn missing_key(&mut self, spot: Spot, field: &'a Field) {
         let hint = match &field.form.kind {
             Kind::Word(words) | Kind::WordOr(words, _) => {
                 format!("{} Allowed: {}", field.about, one_of(&all(words)))
             }
             _ => field.about.clone(),
         };
-        self.path.0.push(Step::Key(field.name.clone()));
+        self.path.0.push(Step::Key(Cow::Borrowed(&field.name)));
         self.report.error(spot, &self.path, format!("`{}` is missing", field.name), &hint);
         self.path.0.pop();
     }
 
-    fn unknown_key(&mut self, entry: &Entry, fields: &[Field]) {
+    fn unknown_key(&mut self, entry: &Entry<'_>, fields: &[Field]) {
         if self.report.is_full() {
             return self.report.error(entry.key_spot, &self.path, "unknown key", "");
         }
@@ -103,34 +109,34 @@ impl Fitter<'_> {
         self.report.error(entry.key_spot, &self.path.showable(), message, &hint);
     }
 
-    fn named(&mut self, entries: &[Entry], form: &Form) -> Json {
-        let mut fitted = Map::new();
+    fn named(&mut self, entries: &'a [Entry<'a>], form: &'a Form) -> Fitted<'a> {
+        let mut fitted = Vec::with_capacity(entries.len());
         for entry in entries {
-            self.path.0.push(Step::Key(entry.key.clone()));
+            self.path.0.push(Step::Key(Cow::Borrowed(&entry.key)));
             let value = self.value(&entry.node, form).unwrap_or_else(|| stand_in(form));
-            fitted.insert(entry.key.clone(), value);
+            fitted.push((&*entry.key, value));
             self.path.0.pop();
         }
-        Json::Object(fitted)
+        Fitted::Map(fitted)
     }
 
-    fn list(&mut self, items: &[Node], form: &Form) -> Json {
+    fn list(&mut self, items: &'a [Node<'a>], form: &'a Form) -> Fitted<'a> {
         let mut fitted = Vec::with_capacity(items.len());
         for (index, item) in items.iter().enumerate() {
             self.path.0.push(Step::Item(index));
             fitted.push(self.value(item, form).unwrap_or_else(|| stand_in(form)));
             self.path.0.pop();
         }
-        Json::Array(fitted)
+        Fitted::List(fitted)
     }
 
     /// A key with nothing behind it: right where absence is, and for a section whose keys are commented out.
-    fn empty(&mut self, spot: Spot, form: &Form) -> Option<Json> {
+    fn empty(&mut self, spot: Spot, form: &'a Form) -> Option<Fitted<'a>> {
         match &form.kind {
-            _ if form.nullable => Some(Json::Null),
+            _ if form.nullable => Some(Fitted::Nothing),
             Kind::Section(fields) => Some(self.section(spot, &[], fields)),
-            Kind::Named(_) => Some(Json::Object(Map::new())),
-            Kind::List(_) => Some(Json::Array(Vec::new())),
+            Kind::Named(_) => Some(Fitted::Map(Vec::new())),
+            Kind::List(_) => Some(Fitted::List(Vec::new())),
             _ => {
                 let hint = "remove the key to get its default, or quote a text that reads `null` or `~`";
                 self.report.error(spot, &self.path, format!("{} is missing here", noun(form)), hint);
@@ -139,9 +145,9 @@ impl Fitter<'_> {
         }
     }
 
-    fn scalar(&mut self, spot: Spot, text: &str, plain: bool, form: &Form) -> Option<Json> {
+    fn scalar(&mut self, spot: Spot, text: &'a str, plain: bool, form: &Form) -> Option<Fitted<'a>> {
         let fitted = match &form.kind {
-            Kind::Text => Ok(Json::from(text)),
+            Kind::Text => Ok(text_of(text)),
             Kind::Word(words) | Kind::WordOr(words, _) => word(text, words),
             Kind::Switch => switch(text, plain),
             Kind::Integer { least, most } => integer(text, plain, *least, *most),
@@ -156,7 +162,7 @@ impl Fitter<'_> {
         fitted.map_err(|(message, hint)| self.report.error(spot, &self.path, message, &hint)).ok()
     }
 
-    fn secret(&mut self, spot: Spot, text: &str) -> Option<Json> {
+    fn secret(&mut self, spot: Spot, text: &str) -> Option<Fitted<'a>> {
         match self.secrets.resolve(text) {
             Ok(found) => {
                 if let Some((message, hint)) = found.warning {
@@ -168,24 +174,24 @@ impl Fitter<'_> {
         }
     }
 
-    fn referring(&mut self, spot: Spot, text: &str) -> Option<Json> {
+    fn referring(&mut self, spot: Spot, text: &str) -> Option<Fitted<'a>> {
         match self.secrets.fill_in(text) {
             Ok(filled) => Some(self.remember(filled)),
             Err(fault) => self.dangling(spot, &fault),
         }
     }
 
-    fn remember(&mut self, text: String) -> Json {
+    fn remember(&mut self, text: String) -> Fitted<'a> {
         self.resolved.update(&text.len().to_le_bytes()).update(text.as_bytes());
-        Json::from(text)
+        Fitted::Text(text.into())
     }
 
-    fn dangling(&mut self, spot: Spot, fault: &Dangling) -> Option<Json> {
+    fn dangling(&mut self, spot: Spot, fault: &Dangling) -> Option<Fitted<'a>> {
         self.report.error(spot, &self.path, &*fault.message, &fault.hint);
         None
     }
 
-    fn wrong_kind(&mut self, spot: Spot, form: &Form, found: &str) -> Option<Json> {
+    fn wrong_kind(&mut self, spot: Spot, form: &Form, found: &str) -> Option<Fitted<'a>> {
         let message = format!("expected {}, found {found}", noun(form));
         self.report.error(spot, &self.path, message, example(form));
         None
@@ -195,10 +201,10 @@ impl Fitter<'_> {
 /// A message and a hint.
 type Misfit = (String, String);
 
-fn word(text: &str, words: &[Word]) -> Result<Json, Misfit> {
+fn word<'a>(text: &'a str, words: &[Word]) -> Result<Fitted<'a>, Misfit> {
     let known = all(words);
     if known.contains(&text) {
-        return Ok(Json::from(text));
+        return Ok(text_of(text));
     }
     let hint = match did_you_mean(text, &known) {
         Some(meant) => format!("did you mean `{meant}`? Allowed: {}", one_of(&known)),
@@ -211,10 +217,10 @@ fn all(words: &[Word]) -> Vec<&str> {
     words.iter().map(|word| word.word.as_str()).collect()
 }
 
-fn switch(text: &str, plain: bool) -> Result<Json, Misfit> {
+fn switch<'a>(text: &str, plain: bool) -> Result<Fitted<'a>, Misfit> {
     match text {
-        "true" if plain => Ok(Json::Bool(true)),
-        "false" if plain => Ok(Json::Bool(false)),
+        "true" if plain => Ok(Fitted::Switch(true)),
+        "false" if plain => Ok(Fitted::Switch(false)),
         _ => Err((
             format!("{} is not true or false", shown(text)),
             "write `true` or `false`, without quotes".into(),
@@ -223,7 +229,7 @@ fn switch(text: &str, plain: bool) -> Result<Json, Misfit> {
 }
 
 /// A whole number, digits in groups if wanted (`200_000`).
-fn integer(text: &str, plain: bool, least: u64, most: u64) -> Result<Json, Misfit> {
+fn integer<'a>(text: &str, plain: bool, least: u64, most: u64) -> Result<Fitted<'a>, Misfit> {
     let hint = || "digits only, without quotes; groups may be set apart: `200_000`".to_owned();
     let grouped = !text.starts_with('_') && !text.ends_with('_') && !text.contains("__");
     let digits: String = text.chars().filter(|c| *c != '_').collect();
@@ -235,25 +241,29 @@ fn integer(text: &str, plain: bool, least: u64, most: u64) -> Result<Json, Misfi
     }
     match digits.parse::<u64>() {
         Ok(number) if number < least => Err((format!("{} is less than {least}", shown(text)), hint())),
-        Ok(number) if number <= most => Ok(Json::from(number)),
+        Ok(number) if number <= most => Ok(Fitted::Integer(number)),
         _ => Err((format!("{} is more than {most}", shown(text)), hint())),
     }
 }
 
-fn number(text: &str, plain: bool) -> Result<Json, Misfit> {
+fn number<'a>(text: &str, plain: bool) -> Result<Fitted<'a>, Misfit> {
     let decimal = text.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'e' | b'E' | b'+'));
     let number = text.parse::<f64>().ok().filter(|_| plain && decimal);
-    number.and_then(serde_json::Number::from_f64).map(Json::Number).ok_or_else(|| {
+    number.filter(|number| number.is_finite()).map(Fitted::Number).ok_or_else(|| {
         (format!("{} is not a number", shown(text)), "a decimal without quotes, e.g. `0.25`".into())
     })
 }
 
 /// Text of a format, kept as text: an amount never passes through a float.
-fn formatted(text: &str, format: Format) -> Result<Json, Misfit> {
-    (format.read)(text).map(|()| Json::from(text)).map_err(|message| {
+fn formatted(text: &str, format: Format) -> Result<Fitted<'_>, Misfit> {
+    (format.read)(text).map(|()| text_of(text)).map_err(|message| {
         let message = if may_show(text) { message } else { format!("this is not {}", format.noun) };
         (message, format!("{}, e.g. {}", format.noun, format.example))
     })
+}
+
+fn text_of(text: &str) -> Fitted<'_> {
+    Fitted::Text(Cow::Borrowed(text))
 }
 
 fn is_null(text: &str) -> bool {
@@ -261,23 +271,23 @@ fn is_null(text: &str) -> bool {
 }
 
 /// A harmless value of the form, in place of one that is at fault.
-fn stand_in(form: &Form) -> Json {
+fn stand_in(form: &Form) -> Fitted<'_> {
     match &form.kind {
-        _ if form.nullable => Json::Null,
+        _ if form.nullable => Fitted::Nothing,
         Kind::Section(fields) => {
             let required = fields.iter().filter(|field| field.required);
-            Json::Object(required.map(|field| (field.name.clone(), stand_in(&field.form))).collect())
+            Fitted::Map(required.map(|field| (field.name.as_str(), stand_in(&field.form))).collect())
         }
-        Kind::Named(_) => Json::Object(Map::new()),
-        Kind::List(_) => Json::Array(Vec::new()),
+        Kind::Named(_) => Fitted::Map(Vec::new()),
+        Kind::List(_) => Fitted::List(Vec::new()),
         Kind::Word(words) | Kind::WordOr(words, _) => {
-            Json::from(words.first().map_or("", |word| word.word.as_str()))
+            text_of(words.first().map_or("", |word| word.word.as_str()))
         }
-        Kind::Switch => Json::Bool(false),
-        Kind::Integer { least, .. } => Json::from(*least),
-        Kind::Number => Json::from(0.0),
-        Kind::Text | Kind::Referring | Kind::Secret => Json::from(""),
-        Kind::Format(format) => Json::from(format.first_example()),
+        Kind::Switch => Fitted::Switch(false),
+        Kind::Integer { least, .. } => Fitted::Integer(*least),
+        Kind::Number => Fitted::Number(0.0),
+        Kind::Text | Kind::Referring | Kind::Secret => text_of(""),
+        Kind::Format(format) => text_of(format.first_example()),
     }
 }
 

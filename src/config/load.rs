@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
+use serde::Deserialize as _;
+
 use super::check;
 use super::fault::{Fault, Faults};
 use super::fit::fit;
@@ -55,8 +57,9 @@ pub fn load(path: &Path, environment: &dyn Fn(&str) -> Option<String>) -> Result
 
 fn settings(text: &str, secrets: &Secrets<'_>, report: &mut Report) -> Option<(Settings, String)> {
     let root = tree::parse(text, report)?;
-    let fitted = fit(&root, &form::settings(), secrets, report);
-    let Ok(mut settings) = serde_json::from_value::<Settings>(fitted.json) else {
+    let form = form::settings();
+    let fitted = fit(&root, &form, secrets, report);
+    let Ok(mut settings) = Settings::deserialize(fitted.value) else {
         // serde's own message could hold a secret; a test shows that what fits can be read
         report.error(
             Spot::START,
@@ -97,7 +100,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 8 MiB"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 64 MiB"));
     }
     Ok(bytes)
 }
@@ -115,8 +118,8 @@ fn text<'a>(bytes: &'a [u8], report: &mut Report) -> Option<&'a str> {
     }
 }
 
-/// 8 MiB: some ten thousand teams; a file beyond that is not a config.
-const LARGEST: u64 = 8 << 20;
+/// 64 MiB: four times ten thousand teams with a hundred thousand keys; a file beyond that is not a config.
+const LARGEST: u64 = 64 << 20;
 const PLEASE_REPORT: &str = "this is a fault of Tollgate's: please report it, with the file if you can";
 
 #[cfg(test)]

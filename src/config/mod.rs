@@ -4,6 +4,7 @@ mod check;
 pub mod document;
 mod fault;
 mod fit;
+mod fitted;
 mod form;
 mod load;
 mod report;

@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
+use serde::Deserialize as _;
 
 use super::fit::fit;
+use super::fitted::Fitted;
 use super::form::{self, Form, Kind};
 use super::report::Report;
 use super::secrets::Secrets;
@@ -75,9 +77,11 @@ fn the_reference_loads_as_it_stands() {
 #[test]
 fn the_reference_shows_every_key_there_is() {
     let mut report = Report::default();
-    let root = tree::parse(&whole_reference(), &mut report).unwrap();
+    let text = whole_reference();
+    let root = tree::parse(&text, &mut report).unwrap();
     let secrets = Secrets { environment: &environment, folder: Path::new("") };
-    fit(&root, &form::settings(), &secrets, &mut report);
+    let form = form::settings();
+    fit(&root, &form, &secrets, &mut report);
     assert_eq!(report.into_faults(), []);
 
     let mut unseen = BTreeSet::new();
@@ -95,11 +99,12 @@ fn the_reference_shows_the_defaults() {
     let text = std::fs::read_to_string(reference()).unwrap();
     let root = tree::parse(&text, &mut report).unwrap();
     let secrets = Secrets { environment: &environment, folder: Path::new("") };
-    let mut json = fit(&root, &form::settings(), &secrets, &mut report).json;
-    let as_written = serde_json::from_value::<Settings>(json.clone()).unwrap();
+    let form = form::settings();
+    let mut fitted = fit(&root, &form, &secrets, &mut report).value;
+    let as_written = Settings::deserialize(fitted.clone()).unwrap();
     let mut shown = 0;
-    leave_out_defaults(&mut json, &form::settings(), &mut shown);
-    let left_out = serde_json::from_value::<Settings>(json).unwrap();
+    leave_out_defaults(&mut fitted, &form, &mut shown);
+    let left_out = Settings::deserialize(fitted).unwrap();
     assert_eq!(format!("{as_written:#?}"), format!("{left_out:#?}"));
     assert!(shown > 30, "{shown} keys have a default");
 }
@@ -119,11 +124,11 @@ fn keys_of(form: &Form, visit: &mut impl FnMut(&str, &str)) {
     }
 }
 
-fn strike_out(node: &tree::Node, form: &Form, unseen: &mut BTreeSet<(String, String)>) {
+fn strike_out(node: &tree::Node<'_>, form: &Form, unseen: &mut BTreeSet<(String, String)>) {
     match (&form.kind, &node.value) {
         (Kind::Section(fields), tree::Value::Map(entries)) => {
             for entry in entries {
-                unseen.remove(&(format!("{fields:?}"), entry.key.clone()));
+                unseen.remove(&(format!("{fields:?}"), entry.key.to_string()));
                 let field = fields.iter().find(|field| field.name == entry.key).unwrap();
                 strike_out(&entry.node, &field.form, unseen);
             }
@@ -139,22 +144,23 @@ fn strike_out(node: &tree::Node, form: &Form, unseen: &mut BTreeSet<(String, Str
 }
 
 /// Removes each key that has a default, and asks that each is there to be removed.
-fn leave_out_defaults(json: &mut serde_json::Value, form: &Form, shown: &mut usize) {
-    match (&form.kind, json) {
-        (Kind::Section(fields), serde_json::Value::Object(entries)) => {
+fn leave_out_defaults(fitted: &mut Fitted<'_>, form: &Form, shown: &mut usize) {
+    match (&form.kind, fitted) {
+        (Kind::Section(fields), Fitted::Map(entries)) => {
             for field in fields {
+                let place = entries.iter().position(|(name, _)| *name == field.name);
                 if field.default.is_some() {
-                    assert!(entries.shift_remove(&field.name).is_some(), "`{}` is not shown", field.name);
+                    entries.remove(place.unwrap_or_else(|| panic!("`{}` is not shown", field.name)));
                     *shown += 1;
-                } else if let Some(entry) = entries.get_mut(&field.name) {
-                    leave_out_defaults(entry, &field.form, shown);
+                } else if let Some(place) = place {
+                    leave_out_defaults(&mut entries[place].1, &field.form, shown);
                 }
             }
         }
-        (Kind::Named(form), serde_json::Value::Object(entries)) => {
-            entries.values_mut().for_each(|entry| leave_out_defaults(entry, form, shown));
+        (Kind::Named(form), Fitted::Map(entries)) => {
+            entries.iter_mut().for_each(|(_, entry)| leave_out_defaults(entry, form, shown));
         }
-        (Kind::List(form), serde_json::Value::Array(items)) => {
+        (Kind::List(form), Fitted::List(items)) => {
             items.iter_mut().for_each(|item| leave_out_defaults(item, form, shown));
         }
         _ => {}

@@ -1,5 +1,6 @@
 //! Collects faults while a file is read, and keeps consequences of a fault from being reported as faults.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::fault::{Fault, Severity, may_show};
@@ -17,22 +18,25 @@ impl Spot {
 
 /// A way from the top of the file to a value, e.g. `teams.search.budgets[0]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct KeyPath(pub(super) Vec<Step>);
+pub(super) struct KeyPath<'a>(pub(super) Vec<Step<'a>>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
+pub(super) enum Step<'a> {
+    Key(Cow<'a, str>),
     Item(usize),
 }
 
-impl KeyPath {
+impl<'a> KeyPath<'a> {
     /// The path of a top-level key.
-    pub(super) fn top(key: &str) -> Self {
+    pub(super) fn top(key: &'a str) -> Self {
         Self::default().key(key)
     }
 
     /// The path of `key` below this one.
-    pub(super) fn key(&self, key: &str) -> Self {
+    pub(super) fn key<'b>(&self, key: &'b str) -> KeyPath<'b>
+    where
+        'a: 'b,
+    {
         self.then(Step::Key(key.into()))
     }
 
@@ -41,10 +45,23 @@ impl KeyPath {
         self.then(Step::Item(index))
     }
 
-    fn then(&self, step: Step) -> Self {
-        let mut steps = self.0.clone();
+    fn then<'b>(&self, step: Step<'b>) -> KeyPath<'b>
+    where
+        'a: 'b,
+    {
+        let mut steps = Vec::with_capacity(self.0.len() + 1);
+        steps.extend_from_slice(&self.0);
         steps.push(step);
-        Self(steps)
+        KeyPath(steps)
+    }
+
+    /// This path on its own: it outlives the file.
+    fn kept(&self) -> KeyPath<'static> {
+        let kept = |step: &Step<'_>| match step {
+            Step::Key(key) => Step::Key(key.clone().into_owned().into()),
+            Step::Item(index) => Step::Item(*index),
+        };
+        KeyPath(self.0.iter().map(kept).collect())
     }
 
     /// This path, less a last key that is long enough to be a credential in the wrong place.
@@ -56,15 +73,16 @@ impl KeyPath {
     }
 
     /// The last key of a path that is one key longer than `parent`.
-    fn child_of(&self, parent: &Self) -> Option<&str> {
-        match self.0.strip_prefix(parent.0.as_slice()) {
-            Some([Step::Key(key)]) => Some(key),
+    fn child_of(&self, parent: &KeyPath<'_>) -> Option<&str> {
+        let is_below = self.0.starts_with(&parent.0) && self.0.len() == parent.0.len() + 1;
+        match self.0.last() {
+            Some(Step::Key(key)) if is_below => Some(key),
             _ => None,
         }
     }
 }
 
-impl fmt::Display for KeyPath {
+impl fmt::Display for KeyPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, step) in self.0.iter().enumerate() {
             match step {
@@ -90,24 +108,30 @@ impl fmt::Display for KeyPath {
 #[derive(Debug, Default)]
 pub(super) struct Report {
     faults: Vec<Fault>,
-    wrong: Vec<KeyPath>,
-    blamed: Vec<KeyPath>,
+    wrong: Vec<KeyPath<'static>>,
+    blamed: Vec<KeyPath<'static>>,
     left_out: usize,
     errors: bool,
 }
 
 impl Report {
     /// Records an error at `spot`.
-    pub(super) fn error(&mut self, spot: Spot, path: &KeyPath, message: impl Into<String>, hint: &str) {
+    pub(super) fn error(&mut self, spot: Spot, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
         self.record(Severity::Error, (spot, path), message.into(), hint);
     }
 
     /// Records a warning at `spot`.
-    pub(super) fn warning(&mut self, spot: Spot, path: &KeyPath, message: impl Into<String>, hint: &str) {
+    pub(super) fn warning(&mut self, spot: Spot, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
         self.record(Severity::Warning, (spot, path), message.into(), hint);
     }
 
-    fn record(&mut self, severity: Severity, (spot, path): (Spot, &KeyPath), message: String, hint: &str) {
+    fn record(
+        &mut self,
+        severity: Severity,
+        (spot, path): (Spot, &KeyPath<'_>),
+        message: String,
+        hint: &str,
+    ) {
         if self.blamed.iter().any(|wrong| path.0.starts_with(&wrong.0)) {
             return;
         }
@@ -117,7 +141,7 @@ impl Report {
             return;
         }
         if severity == Severity::Error {
-            self.wrong.push(path.clone());
+            self.wrong.push(path.kept());
         }
         self.faults.push(Fault {
             severity,
@@ -135,12 +159,12 @@ impl Report {
     }
 
     /// Whether the value at `path`, or part of it, is blamed already.
-    pub(super) fn blames(&self, path: &KeyPath) -> bool {
+    pub(super) fn blames(&self, path: &KeyPath<'_>) -> bool {
         self.blamed.iter().any(|wrong| path.0.starts_with(&wrong.0) || wrong.0.starts_with(&path.0))
     }
 
     /// Keys directly below `parent` that are blamed already.
-    pub(super) fn blamed_keys<'a>(&'a self, parent: &'a KeyPath) -> impl Iterator<Item = &'a str> {
+    pub(super) fn blamed_keys<'a>(&'a self, parent: &'a KeyPath<'_>) -> impl Iterator<Item = &'a str> {
         self.blamed.iter().filter_map(|wrong| wrong.child_of(parent))
     }
 

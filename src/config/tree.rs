@@ -1,5 +1,6 @@
 //! YAML as a tree of texts in which every value knows its line. No types yet: `no` and `1e3` are texts here.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
@@ -8,38 +9,38 @@ use super::report::{KeyPath, Report, Spot, Step};
 
 /// A value of the file and where it begins. A map or list under a key begins at its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(super) struct Node<'t> {
     pub(super) spot: Spot,
-    pub(super) value: Value,
+    pub(super) value: Value<'t>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum Value<'t> {
     /// Text; `plain` when it was written without quotes.
-    Scalar { text: String, plain: bool },
+    Scalar { text: Cow<'t, str>, plain: bool },
     /// Items in order.
-    List(Vec<Node>),
+    List(Vec<Node<'t>>),
     /// Entries in order; no key twice.
-    Map(Vec<Entry>),
+    Map(Vec<Entry<'t>>),
     /// Something that was reported as a fault already.
     Broken,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) key: String,
+pub(super) struct Entry<'t> {
+    pub(super) key: Cow<'t, str>,
     pub(super) key_spot: Spot,
-    pub(super) node: Node,
+    pub(super) node: Node<'t>,
 }
 
-impl Node {
+impl Node<'_> {
     /// Whether the file says something at `path`.
-    pub(super) fn has(&self, path: &KeyPath) -> bool {
+    pub(super) fn has(&self, path: &KeyPath<'_>) -> bool {
         path.0.iter().try_fold(self, |node, step| node.child(step)).is_some()
     }
 
     /// Where the value at `path` begins; where its nearest parent does, when it is not written.
-    pub(super) fn spot_of(&self, path: &KeyPath) -> Spot {
+    pub(super) fn spot_of(&self, path: &KeyPath<'_>) -> Spot {
         let (mut node, mut steps) = (self, path.0.iter());
         while let Some(next) = steps.next().and_then(|step| node.child(step)) {
             node = next;
@@ -48,14 +49,14 @@ impl Node {
     }
 
     /// The text at `path` as written, references and all.
-    pub(super) fn text_at(&self, path: &KeyPath) -> Option<&str> {
+    pub(super) fn text_at(&self, path: &KeyPath<'_>) -> Option<&str> {
         match &path.0.iter().try_fold(self, |node, step| node.child(step))?.value {
             Value::Scalar { text, .. } => Some(text),
             Value::List(_) | Value::Map(_) | Value::Broken => None,
         }
     }
 
-    fn child(&self, step: &Step) -> Option<&Self> {
+    fn child(&self, step: &Step<'_>) -> Option<&Self> {
         match (step, &self.value) {
             (Step::Key(key), Value::Map(entries)) => {
                 entries.iter().find(|entry| entry.key == *key).map(|entry| &entry.node)
@@ -67,7 +68,7 @@ impl Node {
 }
 
 /// Reads one YAML document. `None` when its grammar is broken, which is reported.
-pub(super) fn parse(text: &str, report: &mut Report) -> Option<Node> {
+pub(super) fn parse<'t>(text: &'t str, report: &mut Report) -> Option<Node<'t>> {
     let events = Parser::new_from_str(text);
     let mut reader = Reader { events, report, path: KeyPath::default(), nodes: 0 };
     reader.document().ok()
@@ -79,12 +80,12 @@ struct Stop;
 struct Reader<'t, 'r> {
     events: Parser<'t, StrInput<'t>>,
     report: &'r mut Report,
-    path: KeyPath,
+    path: KeyPath<'t>,
     nodes: usize,
 }
 
 impl<'t> Reader<'t, '_> {
-    fn document(&mut self) -> Result<Node, Stop> {
+    fn document(&mut self) -> Result<Node<'t>, Stop> {
         loop {
             let (event, spot) = self.next()?;
             match event {
@@ -113,7 +114,7 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    fn node(&mut self, event: Event<'t>, spot: Spot) -> Result<Node, Stop> {
+    fn node(&mut self, event: Event<'t>, spot: Spot) -> Result<Node<'t>, Stop> {
         self.nodes += 1;
         if self.nodes > MOST_NODES {
             return Err(self.stop(spot, format!("the file has more than {MOST_NODES} values"), ""));
@@ -124,7 +125,7 @@ impl<'t> Reader<'t, '_> {
         let value = match event {
             Event::Scalar(text, style, _, tag) => {
                 self.refuse_tag(tag.is_some(), spot);
-                Value::Scalar { text: text.into_owned(), plain: style == ScalarStyle::Plain }
+                Value::Scalar { text, plain: style == ScalarStyle::Plain }
             }
             Event::SequenceStart(_, tag) => {
                 self.refuse_tag(tag.is_some(), spot);
@@ -143,7 +144,7 @@ impl<'t> Reader<'t, '_> {
         Ok(Node { spot, value })
     }
 
-    fn list(&mut self) -> Result<Value, Stop> {
+    fn list(&mut self) -> Result<Value<'t>, Stop> {
         let mut items = Vec::new();
         loop {
             let (event, spot) = self.next()?;
@@ -156,29 +157,33 @@ impl<'t> Reader<'t, '_> {
         }
     }
 
-    fn map(&mut self) -> Result<Value, Stop> {
-        let mut entries: Vec<Entry> = Vec::new();
-        let mut lines: HashMap<String, usize> = HashMap::new();
+    fn map(&mut self) -> Result<Value<'t>, Stop> {
+        let mut entries: Vec<Entry<'t>> = Vec::new();
+        // lines of the keys after the first few, among which looking is quicker
+        let mut later: HashMap<Cow<'t, str>, usize> = HashMap::new();
         loop {
             let (event, key_spot) = self.next()?;
             if event == Event::MappingEnd {
                 return Ok(Value::Map(entries));
             }
             let key = match event {
-                Event::Scalar(text, ..) => text.into_owned(),
+                Event::Scalar(text, ..) => text,
                 _ => return Err(self.stop(key_spot, "a key must be a word", "")),
             };
             self.path.0.push(Step::Key(key.clone()));
             let (event, value_spot) = self.next()?;
             let is_scalar = matches!(event, Event::Scalar(..));
             let node = self.node(event, if is_scalar { value_spot } else { key_spot })?;
-            match lines.get(&key) {
+            let few = entries.iter().take(FEW).find(|entry| entry.key == key);
+            match few.map(|entry| entry.key_spot.line).or_else(|| later.get(&key).copied()) {
                 Some(line) => {
                     let message = format!("this key is given twice, first on line {line}");
                     self.report.error(key_spot, &self.path.showable(), message, "keep one of the two");
                 }
                 None => {
-                    lines.insert(key.clone(), key_spot.line);
+                    if entries.len() >= FEW {
+                        later.insert(key.clone(), key_spot.line);
+                    }
                     entries.push(Entry { key, key_spot, node });
                 }
             }
@@ -216,8 +221,10 @@ fn spot(span: Span) -> Spot {
 
 /// A config is six levels deep; sixteen leave room to grow, and recursion stays shallow.
 const DEEPEST: usize = 16;
-/// About ten thousand teams with keys, budgets and limits; some hundred bytes each.
-const MOST_NODES: usize = 1_000_000;
+/// Four times ten thousand teams of ten keys with budgets and limits; some hundred bytes each.
+const MOST_NODES: usize = 4_000_000;
+/// The sections of a config have few keys; what is named has many.
+const FEW: usize = 16;
 
 const NEEDS_UPSTREAMS: &str = "the smallest config names an upstream: see config/tollgate.yaml";
 const WRITE_IT_OUT: &str = "write the value out where it is needed";

@@ -1,13 +1,14 @@
 //! The catalogue: which price a model has at a provider and a moment. Unknown is `None`, never a guess.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use indexmap::IndexMap;
 use thiserror::Error;
 
-use super::file::{CatalogueFile, Dated, Entry, FORMAT, Minute, ProviderNote, Sheet, SourceNote, TierSheet};
-use super::names::candidates;
+use super::book::Book;
+use super::file::{Dated, Entry, FORMAT, Minute, Sheet, SourceNote, TierSheet};
 use super::price::{Match, Price, Tier, from_section};
 use super::rates::{Rates, Tariff, Unit};
 use super::section::PriceSection;
@@ -18,6 +19,7 @@ use crate::base::money::PicoUsd;
 /// Prices of models by provider, with the config's overrides on top. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Catalogue {
+    /// Of the file, and of the overrides if there are any.
     version: String,
     book: Arc<Book>,
     /// By name in lower case.
@@ -75,8 +77,8 @@ impl Catalogue {
     #[must_use]
     pub fn shipped() -> Arc<Self> {
         static SHIPPED: LazyLock<Arc<Catalogue>> = LazyLock::new(|| {
-            let text = include_str!("../../config/prices.json");
-            Arc::new(Catalogue::parse(text).expect("the shipped catalogue is checked by a test"))
+            let book = Book::read(include_str!("../../config/prices.json"), Cow::Borrowed);
+            Arc::new(Catalogue::of(book.expect("the shipped catalogue is checked by a test")))
         });
         SHIPPED.clone()
     }
@@ -86,14 +88,11 @@ impl Catalogue {
     /// # Errors
     /// When the text is not one, or contradicts itself; see [`CatalogueFault`].
     pub fn parse(json: &str) -> Result<Self, CatalogueFault> {
-        let mut file: CatalogueFile =
-            serde_json::from_str(json).map_err(|fault| CatalogueFault::Shape(fault.to_string()))?;
-        if file.format != FORMAT {
-            return Err(CatalogueFault::Format(file.format));
-        }
-        file.fill_in();
-        let version = file.version.clone();
-        Ok(Self { version, book: Arc::new(Book::index(file)?), overrides: Arc::default() })
+        Ok(Self::of(Book::read(json, |entry| Cow::Owned(entry.to_owned()))?))
+    }
+
+    fn of(book: Book) -> Self {
+        Self { version: book.version.clone(), book: Arc::new(book), overrides: Arc::default() }
     }
 
     /// What a ledger row says priced it.
@@ -109,9 +108,8 @@ impl Catalogue {
     }
 
     /// Every entry of the file, in its order.
-    #[must_use]
-    pub fn entries(&self) -> &[Entry] {
-        &self.book.entries
+    pub fn entries(&self) -> impl Iterator<Item = Entry> {
+        self.book.entries()
     }
 
     /// The overridden names and their prices.
@@ -144,12 +142,12 @@ impl Catalogue {
             return Some(Arc::clone(own));
         }
         let (matched, entry) = self.find(host, model)?;
-        Some(Arc::new(resolve(entry, matched, at)))
+        Some(Arc::new(resolve(&entry, matched, at)))
     }
 
     /// The entry that prices `model`, and by which rule.
     #[must_use]
-    pub fn find(&self, host: Option<&str>, model: &str) -> Option<(Match, &Entry)> {
+    pub fn find(&self, host: Option<&str>, model: &str) -> Option<(Match, Entry)> {
         if model.len() > LONGEST_NAME {
             return None;
         }
@@ -160,85 +158,6 @@ impl Catalogue {
 
 /// No catalogue has longer names; a caller may send any.
 const LONGEST_NAME: usize = 256;
-
-/// The file, indexed.
-#[derive(Debug)]
-struct Book {
-    sources: Vec<SourceNote>,
-    providers: Vec<ProviderNote>,
-    entries: Vec<Entry>,
-    /// Provider and name in lower case, to the entry.
-    by_name: HashMap<(u16, String), u32>,
-    /// Provider id, to its place.
-    by_id: HashMap<String, u16>,
-}
-
-impl Book {
-    fn index(file: CatalogueFile) -> Result<Self, CatalogueFault> {
-        let places = (0_u16..).zip(&file.providers);
-        let by_id: HashMap<String, u16> = places.map(|(place, note)| (note.id.clone(), place)).collect();
-        let mut by_name = HashMap::with_capacity(file.models.len() * 3);
-        for (place, entry) in (0_u32..).zip(&file.models) {
-            check(entry)?;
-            let provider = *by_id.get(&entry.provider).ok_or_else(|| CatalogueFault::NoProvider {
-                model: entry.name.clone(),
-                provider: entry.provider.clone(),
-            })?;
-            for name in std::iter::once(&entry.name).chain(&entry.aliases) {
-                let taken = by_name.insert((provider, name.to_ascii_lowercase()), place);
-                if taken.is_some_and(|other| other != place) {
-                    return Err(CatalogueFault::Twice(format!("{}/{name}", entry.provider)));
-                }
-            }
-        }
-        Ok(Self { sources: file.sources, providers: file.providers, entries: file.models, by_name, by_id })
-    }
-
-    fn find(&self, host: Option<&str>, name: &str) -> Option<(Match, &Entry)> {
-        if let Some(provider) = host.and_then(|host| self.provider_at(host)) {
-            return self.at_provider(provider, name);
-        }
-        let prefixed = name.split_once('/').and_then(|(id, rest)| Some((*self.by_id.get(id)?, rest)));
-        if let Some((provider, rest)) = prefixed {
-            return self.at_provider(provider, rest);
-        }
-        let owners = (0_u16..).zip(&self.providers).filter(|(_, note)| note.owner);
-        // the surest reading at any owner, before a less sure one at the first
-        candidates(name).find_map(|(matched, candidate)| {
-            owners.clone().find_map(|(owner, _)| self.entry(owner, matched, candidate))
-        })
-    }
-
-    fn provider_at(&self, host: &str) -> Option<u16> {
-        let host = host.to_ascii_lowercase();
-        let is_at = |pattern: &String| match pattern.strip_prefix('.') {
-            Some(_) => host.ends_with(pattern.as_str()),
-            None => host == *pattern,
-        };
-        (0_u16..).zip(&self.providers).find(|(_, note)| note.hosts.iter().any(is_at)).map(|(place, _)| place)
-    }
-
-    /// At a provider, then at those whose models it serves; each by the name as given, then by the name
-    /// without the provider's own prefix.
-    fn at_provider(&self, provider: u16, name: &str) -> Option<(Match, &Entry)> {
-        let note = self.providers.get(usize::from(provider))?;
-        let served = note.serves.iter().filter_map(|id| self.by_id.get(id).copied());
-        std::iter::once(provider).chain(served).find_map(|place| {
-            let own_prefix = &self.providers.get(usize::from(place))?.id;
-            let bare = name.strip_prefix(own_prefix.as_str()).and_then(|rest| rest.strip_prefix('/'));
-            let readings = candidates(name).chain(bare.into_iter().flat_map(candidates));
-            readings.into_iter().find_map(|(matched, candidate)| self.entry(place, matched, candidate))
-        })
-    }
-
-    fn entry(&self, provider: u16, matched: Match, name: &str) -> Option<(Match, &Entry)> {
-        // one small allocation per look-up; the door caches the answer
-        let place = *self.by_name.get(&(provider, name.to_owned()))?;
-        let entry = self.entries.get(usize::try_from(place).ok()?)?;
-        let by_alias = matched == Match::Name && !entry.name.eq_ignore_ascii_case(name);
-        Some((if by_alias { Match::Alias } else { matched }, entry))
-    }
-}
 
 /// Reads an entry at a moment.
 #[must_use]
@@ -318,22 +237,6 @@ fn tariff(sheet: &Sheet) -> Tariff {
     thresholds
         .into_iter()
         .fold(base, |tariff, above| tariff.with_step(above, rates(&|ladder| ladder.above(above))))
-}
-
-fn check(entry: &Entry) -> Result<(), CatalogueFault> {
-    let dated = entry.dated.iter().map(|dated| &dated.rates);
-    if std::iter::once(&entry.rates).chain(dated.clone()).any(Sheet::is_empty) {
-        return Err(CatalogueFault::NoRates(entry.name.clone()));
-    }
-    let tiers = entry.tiers.iter().map(|sheet| &sheet.rates);
-    for (unit, ladder) in std::iter::once(&entry.rates).chain(dated).chain(tiers).flatten() {
-        if ladder.highest() > bound(*unit) {
-            let (model, rate) = (entry.name.clone(), ladder.highest());
-            let (unit, bound) = (*unit, bound(*unit));
-            return Err(CatalogueFault::OutOfBounds { model, unit, rate, bound });
-        }
-    }
-    Ok(())
 }
 
 /// The same for the same overrides on every machine; another for others.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::base::units::UsdPerMillion;
+use crate::pricing::file::CatalogueFile;
 use crate::pricing::file::Day;
 
 fn at(day: &str) -> Timestamp {

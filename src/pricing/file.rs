@@ -279,14 +279,6 @@ impl CatalogueFile {
         }
     }
 
-    /// The opposite of [`CatalogueFile::shorten`].
-    pub(super) fn fill_in(&mut self) {
-        let Some(first) = self.sources.first() else { return };
-        for entry in self.models.iter_mut().filter(|entry| entry.source.is_empty()) {
-            entry.source.clone_from(&first.name);
-        }
-    }
-
     /// The file's text: header, then one line per provider and per model, so that changes read well.
     #[must_use]
     pub fn render(&self) -> String {
@@ -313,6 +305,7 @@ fn json<T: Serialize>(value: &T) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pricing::catalogue::Catalogue;
 
     #[test]
     fn ladders_days_and_minutes_read_back_as_written() {
@@ -347,7 +340,7 @@ mod tests {
         assert!(told.models.iter().any(|entry| entry.source.is_empty()));
         assert!(told.models.iter().all(|entry| entry.source != first));
         let mut whole = told.clone();
-        whole.fill_in();
+        whole.models = Catalogue::shipped().entries().collect();
         assert!(whole.models.iter().all(|entry| !entry.source.is_empty()));
         assert!(whole.models.iter().any(|entry| entry.source == first));
         whole.shorten();

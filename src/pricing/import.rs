@@ -134,8 +134,9 @@ pub fn import(plan: &Plan<'_>) -> Result<Imported, ImportFault> {
 /// often a slip of the point than a price.
 #[must_use]
 pub fn jumps(known: &Catalogue, new: &CatalogueFile) -> Vec<String> {
+    let known: Vec<Entry> = known.entries().collect();
     let by_name: BTreeMap<(&str, &str), &Entry> =
-        known.entries().iter().map(|entry| ((entry.provider.as_str(), entry.name.as_str()), entry)).collect();
+        known.iter().map(|entry| ((entry.provider.as_str(), entry.name.as_str()), entry)).collect();
     let jumped = |entry: &&Entry| {
         let before = by_name.get(&(entry.provider.as_str(), entry.name.as_str()));
         before.is_some_and(|before| {

@@ -16,8 +16,8 @@ fn day(text: &str) -> Timestamp {
 
 /// Every price of the shipped catalogue, as of a day when all of it is in force.
 static PRICES: LazyLock<Vec<Price>> = LazyLock::new(|| {
-    let entries = Catalogue::shipped();
-    entries.entries().iter().map(|entry| resolve(entry, Match::Name, day("2026-11-20"))).collect()
+    let catalogue = Catalogue::shipped();
+    catalogue.entries().map(|entry| resolve(&entry, Match::Name, day("2026-11-20"))).collect()
 });
 
 fn shipped() -> impl Strategy<Value = &'static Price> {

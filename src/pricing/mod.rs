@@ -1,5 +1,6 @@
 //! Floor 1, rules: what a token costs. Catalogue, rates, cost of a usage. Pure.
 
+mod book;
 pub mod catalogue;
 pub mod cost;
 pub mod file;

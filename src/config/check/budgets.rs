@@ -15,7 +15,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     for (name, team) in &settings.teams {
         let path = KeyPath::top("teams").key(name);
         list(&path.key("budgets"), &team.budgets, settings, checker);
-        for (index, key) in team.keys.iter().enumerate() {
+        for (index, key) in team.keys.iter().enumerate().filter(|(_, key)| !key.budgets.is_empty()) {
             list(&path.key("keys").item(index).key("budgets"), &key.budgets, settings, checker);
         }
     }
@@ -44,7 +44,7 @@ pub(super) fn unmetered(settings: &Settings, checker: &mut Checker<'_>) {
     }
 }
 
-fn list(path: &KeyPath, sections: &[BudgetSection], settings: &Settings, checker: &mut Checker<'_>) {
+fn list(path: &KeyPath<'_>, sections: &[BudgetSection], settings: &Settings, checker: &mut Checker<'_>) {
     for (index, section) in sections.iter().enumerate() {
         let path = path.item(index);
         limit(&path, section, checker);
@@ -59,7 +59,7 @@ fn list(path: &KeyPath, sections: &[BudgetSection], settings: &Settings, checker
     }
 }
 
-fn limit(path: &KeyPath, section: &BudgetSection, checker: &mut Checker<'_>) {
+fn limit(path: &KeyPath<'_>, section: &BudgetSection, checker: &mut Checker<'_>) {
     let limits = [
         ("limit_usd", section.limit_usd.map(|usd| usd.0.as_nanos() == 0)),
         ("limit_tokens", section.limit_tokens.map(|tokens| tokens == 0)),
@@ -82,7 +82,7 @@ fn limit(path: &KeyPath, section: &BudgetSection, checker: &mut Checker<'_>) {
     }
 }
 
-fn window(path: &KeyPath, section: &BudgetSection, checker: &mut Checker<'_>) {
+fn window(path: &KeyPath<'_>, section: &BudgetSection, checker: &mut Checker<'_>) {
     match (section.every, section.rolling) {
         (Some(_), Some(_)) => {
             let hint = "write two budgets: each holds alone";
@@ -124,7 +124,7 @@ fn bare(section: &BudgetSection) -> BudgetSection {
     BudgetSection { rolling: section.rolling, ..BudgetSection::default() }
 }
 
-fn counted(path: &KeyPath, section: &BudgetSection, checker: &mut Checker<'_>) {
+fn counted(path: &KeyPath<'_>, section: &BudgetSection, checker: &mut Checker<'_>) {
     if let Some(models) = &section.models {
         checker.patterns(&path.key("models"), models);
     }
@@ -137,7 +137,7 @@ fn counted(path: &KeyPath, section: &BudgetSection, checker: &mut Checker<'_>) {
 }
 
 /// A budget that prices what it does not know by a model that nobody knows would hold nothing.
-fn price_as(path: &KeyPath, section: &BudgetSection, settings: &Settings, checker: &mut Checker<'_>) {
+fn price_as(path: &KeyPath<'_>, section: &BudgetSection, settings: &Settings, checker: &mut Checker<'_>) {
     let Unpriced::PriceAs(model) = &section.unpriced else { return };
     // a catalogue that cannot be read has its own fault
     let Some(catalogue) = catalogue_of(settings) else { return };

@@ -1,6 +1,7 @@
 //! Checks of teams and keys.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -9,7 +10,7 @@ use super::Checker;
 use crate::base::clock::Clock;
 use crate::config::report::KeyPath;
 use crate::config::settings::{KeySection, Settings, TeamSection};
-use crate::identity::Pepper;
+use crate::identity::{KeyHash, Pepper};
 use crate::limits::section::{LimitsSection, ModelLimitSection};
 
 pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
@@ -27,7 +28,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
         checker.name(&path, name);
         team(&path, section, settings.open, checker);
         for (index, key) in section.keys.iter().enumerate() {
-            same_proof(&path.key("keys").item(index), key, &mut proofs, checker);
+            same_proof((name, index), key, &mut proofs, checker);
         }
     }
 }
@@ -52,7 +53,7 @@ fn model_limits(sections: &[ModelLimitSection], checker: &mut Checker<'_>) {
     }
 }
 
-fn team(path: &KeyPath, section: &TeamSection, open: bool, checker: &mut Checker<'_>) {
+fn team(path: &KeyPath<'_>, section: &TeamSection, open: bool, checker: &mut Checker<'_>) {
     if section.keys.is_empty() && !open && !checker.meant(path, &["keys"]) {
         checker.warning(
             path,
@@ -63,13 +64,14 @@ fn team(path: &KeyPath, section: &TeamSection, open: bool, checker: &mut Checker
     if let Some(models) = &section.models {
         checker.patterns(&path.key("models"), models);
     }
-    expiry(&path.key("expires"), section.expires.as_deref(), checker);
+    expiry(path, section.expires.as_deref(), checker);
     if let Some(cache) = &section.cache {
         checker.not_zero(&path.key("cache").key("ttl"), cache.ttl.0.is_zero());
     }
-    let mut names = HashMap::new();
+    let mut names = HashMap::with_capacity(section.keys.len());
+    let keys = path.key("keys");
     for (index, section) in section.keys.iter().enumerate() {
-        let path = path.key("keys").item(index);
+        let path = keys.item(index);
         key(&path, section, checker);
         if let Some(first) = names.insert(section.name.as_str(), index) {
             let message = format!("keys[{first}] of this team has this name");
@@ -78,7 +80,7 @@ fn team(path: &KeyPath, section: &TeamSection, open: bool, checker: &mut Checker
     }
 }
 
-fn key(path: &KeyPath, section: &KeySection, checker: &mut Checker<'_>) {
+fn key(path: &KeyPath<'_>, section: &KeySection, checker: &mut Checker<'_>) {
     checker.name(&path.key("name"), &section.name);
     match (&section.hash, &section.key) {
         (Some(_), Some(_)) => checker.error(&path.key("hash"), "there is a `key` too", "keep one of the two"),
@@ -97,7 +99,7 @@ fn key(path: &KeyPath, section: &KeySection, checker: &mut Checker<'_>) {
     if let Some(models) = &section.models {
         checker.patterns(&path.key("models"), models);
     }
-    expiry(&path.key("expires"), section.expires.as_deref(), checker);
+    expiry(path, section.expires.as_deref(), checker);
 }
 
 fn is_hash(text: &str) -> bool {
@@ -106,10 +108,18 @@ fn is_hash(text: &str) -> bool {
 }
 
 /// The keys seen so far.
-struct Proofs {
+struct Proofs<'a> {
     /// `None` before the first start: then a `key` and the `hash` of it cannot be told to be the same.
     pepper: Option<Pepper>,
-    seen: HashMap<String, KeyPath>,
+    /// Each with its team and its place among the team's keys.
+    seen: HashMap<Proof, (&'a str, usize)>,
+}
+
+#[derive(PartialEq, Eq, Hash)]
+enum Proof {
+    Hash(KeyHash),
+    /// Without a pepper; hashed nevertheless, so that no second copy of a key lies in memory.
+    Bare(blake3::Hash),
 }
 
 /// The pepper of this config's data folder, if there is one that this user may read. Makes none.
@@ -118,30 +128,40 @@ fn pepper(settings: &Settings) -> Option<Pepper> {
 }
 
 /// Two entries for one key would leave it to chance whose request it is.
-fn same_proof(path: &KeyPath, key: &KeySection, proofs: &mut Proofs, checker: &mut Checker<'_>) {
+fn same_proof<'a>(
+    place: (&'a str, usize),
+    key: &KeySection,
+    proofs: &mut Proofs<'a>,
+    checker: &mut Checker<'_>,
+) {
     let (word, proof) = match (&key.hash, &key.key) {
-        (Some(hash), None) => ("hash", hash.to_ascii_lowercase()),
-        // hashed, so that no second copy of a key lies in memory
+        (Some(hash), None) => match hash.parse() {
+            Ok(hash) => ("hash", Proof::Hash(hash)),
+            // a fault that is reported already
+            Err(_) => return,
+        },
         (None, Some(key)) => {
             let key = key.expose();
-            let bare = || blake3::hash(key.as_bytes()).to_hex().to_string();
-            ("key", proofs.pepper.as_ref().map_or_else(bare, |pepper| pepper.hash(key).to_string()))
+            let bare = || Proof::Bare(blake3::hash(key.as_bytes()));
+            ("key", proofs.pepper.as_ref().map_or_else(bare, |pepper| Proof::Hash(pepper.hash(key))))
         }
         _ => return,
     };
-    match proofs.seen.get(&proof) {
-        Some(first) => {
-            let message = format!("this is the same key as {first}");
-            checker.error(&path.key(word), message, "give each caller a key of its own");
+    let path_of = |(team, index)| KeyPath::top("teams").key(team).key("keys").item(index);
+    match proofs.seen.entry(proof) {
+        Entry::Occupied(first) => {
+            let message = format!("this is the same key as {}", path_of(*first.get()));
+            checker.error(&path_of(place).key(word), message, "give each caller a key of its own");
         }
-        None => {
-            proofs.seen.insert(proof, path.clone());
+        Entry::Vacant(free) => {
+            free.insert(place);
         }
     }
 }
 
-fn expiry(path: &KeyPath, text: Option<&str>, checker: &mut Checker<'_>) {
+fn expiry(of: &KeyPath<'_>, text: Option<&str>, checker: &mut Checker<'_>) {
     let Some(text) = text else { return };
+    let path = &of.key("expires");
     match last_second(text) {
         None => {
             let message = "not a date or an instant with its zone";

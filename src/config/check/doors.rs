@@ -38,7 +38,7 @@ pub(super) fn check(settings: &Settings, checker: &mut Checker<'_>) {
     bounds(settings, checker);
 }
 
-fn address(path: &KeyPath, text: &str, checker: &mut Checker<'_>) -> Option<SocketAddr> {
+fn address(path: &KeyPath<'_>, text: &str, checker: &mut Checker<'_>) -> Option<SocketAddr> {
     let parsed = text.parse().ok();
     if parsed.is_none() {
         let hint = match text.strip_prefix("localhost:") {
@@ -90,7 +90,7 @@ fn tls(files: &TlsSection, checker: &mut Checker<'_>) {
     }
 }
 
-fn pem(path: &KeyPath, file: &Path, checker: &mut Checker<'_>) -> Option<Vec<u8>> {
+fn pem(path: &KeyPath<'_>, file: &Path, checker: &mut Checker<'_>) -> Option<Vec<u8>> {
     let read = fs::metadata(file).and_then(|about| {
         if about.is_file() { fs::read(file) } else { Err(std::io::Error::other("it is not a file")) }
     });

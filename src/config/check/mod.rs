@@ -18,7 +18,7 @@ use super::suggest::did_you_mean;
 use super::tree::Node;
 
 /// Checks settings that fit their form; `root` knows the lines.
-pub(super) fn check(settings: &Settings, root: &Node, report: &mut Report) {
+pub(super) fn check(settings: &Settings, root: &Node<'_>, report: &mut Report) {
     let mut checker = Checker { root, report };
     doors::check(settings, &mut checker);
     roads::check(settings, &mut checker);
@@ -61,31 +61,31 @@ const SLACK: Duration = Duration::from_hours(48);
 const LONGEST_MONTH: Duration = Duration::from_hours(32 * 24);
 
 struct Checker<'a> {
-    root: &'a Node,
+    root: &'a Node<'a>,
     report: &'a mut Report,
 }
 
 impl Checker<'_> {
-    fn error(&mut self, path: &KeyPath, message: impl Into<String>, hint: &str) {
+    fn error(&mut self, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
         self.report.error(self.root.spot_of(path), path, message, hint);
     }
 
-    fn warning(&mut self, path: &KeyPath, message: impl Into<String>, hint: &str) {
+    fn warning(&mut self, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
         self.report.warning(self.root.spot_of(path), path, message, hint);
     }
 
     /// Whether the value at `path`, or part of it, has a fault already.
-    fn is_wrong(&self, path: &KeyPath) -> bool {
+    fn is_wrong(&self, path: &KeyPath<'_>) -> bool {
         self.report.blames(path)
     }
 
     /// Whether one of `keys` was meant to be below `path`, with a value or a name that is at fault.
-    fn meant(&self, path: &KeyPath, keys: &[&str]) -> bool {
+    fn meant(&self, path: &KeyPath<'_>, keys: &[&str]) -> bool {
         self.report.blamed_keys(path).any(|wrong| did_you_mean(wrong, keys).is_some())
     }
 
     /// A name that becomes a label, a header and an argument: 1 to 64 of letters, digits, `.`, `_`, `-`.
-    fn name(&mut self, path: &KeyPath, name: &str) {
+    fn name(&mut self, path: &KeyPath<'_>, name: &str) {
         let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
         if name.is_empty() || name.len() > 64 || !name.bytes().all(plain) {
             self.error(path, "this name cannot be used", "1 to 64 of letters, digits, `.`, `_` and `-`");
@@ -93,7 +93,7 @@ impl Checker<'_> {
     }
 
     /// Patterns of model names: some, and none empty.
-    fn patterns(&mut self, path: &KeyPath, patterns: &[String]) {
+    fn patterns(&mut self, path: &KeyPath<'_>, patterns: &[String]) {
         if patterns.is_empty() {
             self.error(path, "no model is named", "name models or patterns, e.g. `[gpt-4o, \"gpt-4*\"]`");
         }
@@ -103,7 +103,7 @@ impl Checker<'_> {
     }
 
     /// A number or size that must not be nothing.
-    fn not_zero(&mut self, path: &KeyPath, is_zero: bool) {
+    fn not_zero(&mut self, path: &KeyPath<'_>, is_zero: bool) {
         if is_zero {
             self.error(path, "must be more than 0", "remove the key to get its default");
         }

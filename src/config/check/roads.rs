@@ -72,7 +72,7 @@ fn catalogue(file: &Path, checker: &mut Checker<'_>) {
     }
 }
 
-fn upstream(path: &KeyPath, section: &UpstreamSection, checker: &mut Checker<'_>) {
+fn upstream(path: &KeyPath<'_>, section: &UpstreamSection, checker: &mut Checker<'_>) {
     if let Err(message) = endpoint(&section.base_url) {
         checker.error(&path.key("base_url"), message, "e.g. `https://api.openai.com/v1`");
     }
@@ -111,7 +111,7 @@ pub(super) fn endpoint(text: &str) -> Result<(), &'static str> {
 
 /// Whether names and values can be sent; a credential written out is warned of.
 pub(super) fn headers(
-    path: &KeyPath,
+    path: &KeyPath<'_>,
     headers: &indexmap::IndexMap<String, String>,
     checker: &mut Checker<'_>,
 ) {
@@ -138,7 +138,7 @@ pub(super) fn headers(
     }
 }
 
-fn route(path: &KeyPath, section: &RouteSection, upstreams: &[&str], checker: &mut Checker<'_>) {
+fn route(path: &KeyPath<'_>, section: &RouteSection, upstreams: &[&str], checker: &mut Checker<'_>) {
     checker.patterns(&path.key("models"), &section.models);
     if section.to.is_empty() {
         checker.error(&path.key("to"), "the route leads nowhere", "e.g. `to: [{ upstream: openai }]`");
