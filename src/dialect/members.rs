@@ -23,7 +23,7 @@ macro_rules! fields {
 
         impl<'a> Fields<'a> {
             fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a RawValue>> {
-                $(if key == stringify!($name).trim_start_matches("r#").as_bytes() { return Some(&mut self.$name); })*
+                $(if key == const { spelt(stringify!($name)) } { return Some(&mut self.$name); })*
                 None
             }
         }
@@ -36,6 +36,14 @@ fields! {
     top_p, top_k, frequency_penalty, presence_penalty, seed, stop, stop_sequences, reasoning_effort,
     reasoning, effort, thinking, budget_tokens, r#type, modalities, prediction, tools, web_search_options,
     max_uses,
+}
+
+/// The name as it stands in a body: that of a field may have to be a raw identifier.
+const fn spelt(name: &str) -> &[u8] {
+    match name.as_bytes() {
+        [b'r', b'#', plain @ ..] => plain,
+        plain => plain,
+    }
 }
 
 /// What decides which model works, and how much. Parsers differ on which of two counts, and those of Go take
@@ -57,6 +65,9 @@ const DECISIVE: [&str; 11] = [
 /// The decisive member that a parser without regard to case takes `key` for. The long s and the sign for
 /// kelvin fold to ASCII letters, too.
 fn decisive(key: &[u8]) -> Option<&'static str> {
+    if !key.iter().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        return DECISIVE.into_iter().find(|name| key == name.as_bytes());
+    }
     let key = std::str::from_utf8(key).ok().filter(|key| key.len() <= LONGEST_DECISIVE)?;
     let folded = |name: &str| {
         let upper = name.chars().flat_map(char::to_uppercase);
