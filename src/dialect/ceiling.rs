@@ -57,10 +57,10 @@ const AUDIO_BYTES_PER_TOKEN: u64 = 64;
 
 /// What stands for the marks around a value: at least the tokens that templates put around a message,
 /// a parameter or a value of an `enum` (3 each).
-const PUNCTUATION: u64 = 4;
+pub(super) const PUNCTUATION: u64 = 4;
 
 /// The most digits that a float is printed with.
-const LONGEST_FLOAT: u64 = 24;
+pub(super) const LONGEST_FLOAT: u64 = 24;
 
 /// The longest text field that image and audio forms take, in bytes.
 const FORM_TEXT: u64 = 128 * 1024;
@@ -68,13 +68,12 @@ const FORM_TEXT: u64 = 128 * 1024;
 /// The upper bound for `body`, whose `model` may be known under another name upstream.
 #[must_use]
 pub fn input_ceiling(endpoint: &Endpoint, model: &str, body: &[u8]) -> InputCeiling {
-    let mut survey =
-        Survey { image: image::most_tokens(model), of_images: 0, tokens: TEMPLATE, is_open: false };
+    let mut survey = Survey::new();
     let json = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
     let mut reader = serde_json::Deserializer::from_slice(json);
     let read = At { place: Place::Request, survey: &mut survey }.deserialize(&mut reader);
     if read.is_ok() {
-        return InputCeiling { tokens: survey.tokens, of_images: survey.of_images, is_open: survey.is_open };
+        return survey.ceiling(model);
     }
     let files = || memchr::memmem::find_iter(body, b"filename").count() as u64;
     match endpoint.operation {
@@ -98,9 +97,10 @@ pub(super) fn form_ceiling(operation: Operation, model: &str, bytes: u64, files:
     InputCeiling { tokens: text + bytes / AUDIO_BYTES_PER_TOKEN, of_images: 0, is_open: false }
 }
 
-struct Survey {
-    image: u64,
-    of_images: u64,
+/// What a request shows of its input.
+pub(super) struct Survey {
+    images: u64,
+    /// Of everything else.
     tokens: u64,
     is_open: bool,
 }
@@ -108,7 +108,7 @@ struct Survey {
 /// Where in a request a value stands. Media are only recognised where an upstream would take them for
 /// media: the same member inside a tool's arguments is text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     /// The body itself.
     Request,
     /// A message, an input item, a content part, or a list of them.
@@ -137,8 +137,14 @@ enum Place {
 }
 
 impl Place {
+    /// Whether it matters what a string says here, and not only how long it is.
+    pub(super) const fn is_looked_at(self) -> bool {
+        !matches!(self, Self::Request | Self::Content | Self::Tools | Self::StoredPrompt | Self::Text)
+    }
+
     /// Where the value of member `key` stands.
-    fn member(self, key: &str, survey: &mut Survey) -> Self {
+    pub(super) fn member(self, key: &str, survey: &mut Survey) -> Self {
+        survey.add(key.len() as u64 + PUNCTUATION);
         match (self, key) {
             (Self::Request, "messages" | "input" | "system") => Self::Content,
             (Self::Request, "tools") => survey.tools(Self::Tools),
@@ -171,9 +177,18 @@ impl Place {
 }
 
 impl Survey {
+    pub(super) const fn new() -> Self {
+        Self { images: 0, tokens: TEMPLATE, is_open: false }
+    }
+
+    /// The upper bound, where the model is known.
+    pub(super) fn ceiling(&self, model: &str) -> InputCeiling {
+        let of_images = self.images.saturating_mul(image::most_tokens(model));
+        InputCeiling { tokens: self.tokens.saturating_add(of_images), of_images, is_open: self.is_open }
+    }
+
     fn image(&mut self, place: Place) -> Place {
-        self.add(self.image);
-        self.of_images = self.of_images.saturating_add(self.image);
+        self.images += 1;
         place
     }
 
@@ -182,11 +197,11 @@ impl Survey {
         place
     }
 
-    fn add(&mut self, tokens: u64) {
+    pub(super) const fn add(&mut self, tokens: u64) {
         self.tokens = self.tokens.saturating_add(tokens);
     }
 
-    fn string(&mut self, place: Place, text: &str) {
+    pub(super) fn string(&mut self, place: Place, text: &str) {
         let bytes = text.len() as u64;
         match place {
             // counted when its member was met
@@ -201,6 +216,11 @@ impl Survey {
             Place::ToolType => self.tool(text),
             _ => self.add(bytes),
         }
+    }
+
+    pub(super) fn object(&mut self, place: Place) {
+        self.add(PUNCTUATION);
+        self.is_open |= matches!(place, Place::Reference | Place::StoredPrompt);
     }
 
     fn tool(&mut self, kind: &str) {
@@ -291,8 +311,7 @@ impl<'de> Visitor<'de> for At<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        self.survey.add(PUNCTUATION);
-        self.survey.is_open |= matches!(self.place, Place::Reference | Place::StoredPrompt);
+        self.survey.object(self.place);
         while let Some(place) = members.next_key_seed(Member { of: self.place, survey: self.survey })? {
             members.next_value_seed(At { place, survey: self.survey })?;
         }
@@ -322,7 +341,6 @@ impl Visitor<'_> for Member<'_> {
     }
 
     fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Place, E> {
-        self.survey.add(key.len() as u64 + PUNCTUATION);
         Ok(self.of.member(key, self.survey))
     }
 }

@@ -99,11 +99,30 @@ pub(super) struct Facts {
     pub(super) collect_text: bool,
     /// Where output goes.
     pub(super) lane: Lane,
+    /// What the event under way has said so far that is not just said again.
+    pub(super) told: Told,
+}
+
+/// What an event said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) enum Told {
+    #[default]
+    Nothing,
+    /// One word of output.
+    Word {
+        /// Its address.
+        at: usize,
+        bytes: usize,
+        lane: Lane,
+    },
+    /// More than that.
+    More,
 }
 
 impl Facts {
     /// Notes usage; a later one replaces an earlier one, they are never added.
     pub(super) fn usage(&mut self, usage: Option<Usage>, opening: bool) {
+        self.told = Told::More;
         if let Some(usage) = usage {
             self.reading.usage = Some(usage);
             self.reading.usage_is_opening = opening;
@@ -144,6 +163,7 @@ impl Facts {
 
     pub(super) fn finish_reason(&mut self, reason: &Text<'_>) {
         let Some(reason) = reason.some() else { return };
+        self.told = Told::More;
         let reason = clipped(reason, MAX_LABEL);
         let reasons = &mut self.reading.finish_reasons;
         if reasons.len() < MAX_FINISH_REASONS && !reasons.iter().any(|known| known == reason) {
@@ -162,6 +182,11 @@ impl Facts {
     }
 
     pub(super) fn output(&mut self, text: &str) {
+        self.told = match self.told {
+            told if text.is_empty() => told,
+            Told::Nothing => Told::Word { at: text.as_ptr().addr(), bytes: text.len(), lane: self.lane },
+            Told::Word { .. } | Told::More => Told::More,
+        };
         let reading = &mut self.reading;
         reading.output_text_bytes += text.len() as u64;
         let taken = reading.output.size();
@@ -172,6 +197,7 @@ impl Facts {
 
     /// Replaces what other models used: the last list counts.
     pub(super) fn extra(&mut self, mut extra: Vec<(String, Usage)>) {
+        self.told = Told::More;
         extra.truncate(MAX_EXTRA);
         self.reading.extra = extra;
     }
@@ -189,6 +215,7 @@ impl Facts {
     }
 
     pub(super) fn error_body(&mut self, body: &ErrorBody<'_>) {
+        self.told = Told::More;
         let code = if body.code.0.is_empty() { &body.kind.0 } else { &body.code.0 };
         self.reading.error = Some(StreamError {
             code: code.clone(),

@@ -14,7 +14,7 @@ macro_rules! fields {
         /// Raw values by name, at whatever level of a request they are read.
         #[derive(Debug, Default)]
         pub(super) struct Fields<'a> {
-            $(pub(super) $name: Option<&'a RawValue>,)*
+            $(pub(super) $name: Option<&'a str>,)*
             /// Whether the object has no members at all.
             pub(super) is_empty: bool,
             /// A member of [`DECISIVE`] that stands twice, or in other letters that some parsers take for it.
@@ -22,8 +22,8 @@ macro_rules! fields {
         }
 
         impl<'a> Fields<'a> {
-            fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a RawValue>> {
-                $(if key == stringify!($name).trim_start_matches("r#").as_bytes() { return Some(&mut self.$name); })*
+            fn slot(&mut self, key: &[u8]) -> Option<&mut Option<&'a str>> {
+                $(if key == const { spelt(stringify!($name)) } { return Some(&mut self.$name); })*
                 None
             }
         }
@@ -36,6 +36,14 @@ fields! {
     top_p, top_k, frequency_penalty, presence_penalty, seed, stop, stop_sequences, reasoning_effort,
     reasoning, effort, thinking, budget_tokens, r#type, modalities, prediction, tools, web_search_options,
     max_uses,
+}
+
+/// The name as it stands in a body: that of a field may have to be a raw identifier.
+const fn spelt(name: &str) -> &[u8] {
+    match name.as_bytes() {
+        [b'r', b'#', plain @ ..] => plain,
+        plain => plain,
+    }
 }
 
 /// What decides which model works, and how much. Parsers differ on which of two counts, and those of Go take
@@ -57,6 +65,9 @@ const DECISIVE: [&str; 11] = [
 /// The decisive member that a parser without regard to case takes `key` for. The long s and the sign for
 /// kelvin fold to ASCII letters, too.
 fn decisive(key: &[u8]) -> Option<&'static str> {
+    if !key.iter().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        return DECISIVE.into_iter().find(|name| key == name.as_bytes());
+    }
     let key = std::str::from_utf8(key).ok().filter(|key| key.len() <= LONGEST_DECISIVE)?;
     let folded = |name: &str| {
         let upper = name.chars().flat_map(char::to_uppercase);
@@ -70,6 +81,15 @@ fn decisive(key: &[u8]) -> Option<&'static str> {
 const LONGEST_DECISIVE: usize = 63;
 
 impl<'a> Fields<'a> {
+    /// The place of a member's value; it is noted where that may not be the only one that counts.
+    pub(super) fn slot_once(&mut self, key: &[u8]) -> Option<&mut Option<&'a str>> {
+        let is_first = self.slot(key).is_some_and(|slot| slot.is_none());
+        if !is_first && let Some(name) = decisive(key) {
+            self.ambiguous = Some(name);
+        }
+        self.slot(key)
+    }
+
     /// Reads one JSON object, with nothing behind it. A byte order mark before it is passed over.
     pub(super) fn read(text: &'a [u8]) -> Result<Self, serde_json::Error> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
@@ -80,28 +100,29 @@ impl<'a> Fields<'a> {
     }
 
     /// A string.
-    pub(super) fn text(raw: &RawValue) -> Option<String> {
-        serde_json::from_str(raw.get()).ok()
+    pub(super) fn text(raw: &str) -> Option<String> {
+        let plain = raw.strip_prefix('"')?.strip_suffix('"')?;
+        if plain.contains('\\') { serde_json::from_str(raw).ok() } else { Some(plain.to_owned()) }
     }
 
     /// A string, or a list of strings of which the first few are kept.
-    pub(super) fn texts(raw: &RawValue) -> Vec<String> {
+    pub(super) fn texts(raw: &str) -> Vec<String> {
         if let Some(one) = Self::text(raw) {
             return vec![one];
         }
-        let mut many: Vec<String> = serde_json::from_str(raw.get()).unwrap_or_default();
+        let mut many: Vec<String> = serde_json::from_str(raw).unwrap_or_default();
         many.truncate(MAX_STOPS);
         many
     }
 
     /// A number.
-    pub(super) fn number(raw: &RawValue) -> Option<f64> {
-        raw.get().parse().ok().filter(|number: &f64| number.is_finite())
+    pub(super) fn number(raw: &str) -> Option<f64> {
+        raw.parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     /// A count. `100`, `100.0` and `"100"` are one to the lenient parsers of Python servers.
-    pub(super) fn count(raw: &RawValue) -> Option<u64> {
-        let text = raw.get().trim_matches('"').trim();
+    pub(super) fn count(raw: &str) -> Option<u64> {
+        let text = raw.trim_matches('"').trim();
         if let Ok(count) = text.parse() {
             return Some(count);
         }
@@ -116,8 +137,8 @@ impl<'a> Fields<'a> {
     }
 
     /// How many prompts a legacy completion asks for: a string or a list of token ids is one.
-    pub(super) fn prompts(raw: &RawValue) -> u64 {
-        serde_json::Deserializer::from_str(raw.get()).deserialize_any(PromptsVisitor).unwrap_or(1)
+    pub(super) fn prompts(raw: &str) -> u64 {
+        serde_json::Deserializer::from_str(raw).deserialize_any(PromptsVisitor).unwrap_or(1)
     }
 }
 
@@ -138,7 +159,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
         // the key's seed picks the slot while the unescaped key is at hand: no copy of any key
         while let Some(slot) = members.next_key_seed(SlotOf(&mut fields))? {
             match slot {
-                Some(slot) => *slot = Some(members.next_value()?),
+                Some(slot) => *slot = Some(members.next_value::<&RawValue>()?.get()),
                 None => drop(members.next_value::<IgnoredAny>()?),
             }
             fields.is_empty = false;
@@ -151,7 +172,7 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 struct SlotOf<'f, 'a>(&'f mut Fields<'a>);
 
 impl<'de, 'f, 'a> DeserializeSeed<'de> for SlotOf<'f, 'a> {
-    type Value = Option<&'f mut Option<&'a RawValue>>;
+    type Value = Option<&'f mut Option<&'a str>>;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, key: D) -> Result<Self::Value, D::Error> {
         // as bytes: a key with a lone surrogate is legal for some upstreams and none of ours
@@ -160,18 +181,14 @@ impl<'de, 'f, 'a> DeserializeSeed<'de> for SlotOf<'f, 'a> {
 }
 
 impl<'f, 'a> Visitor<'_> for SlotOf<'f, 'a> {
-    type Value = Option<&'f mut Option<&'a RawValue>>;
+    type Value = Option<&'f mut Option<&'a str>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member name")
     }
 
     fn visit_bytes<E: serde::de::Error>(self, key: &[u8]) -> Result<Self::Value, E> {
-        let is_first = self.0.slot(key).is_some_and(|slot| slot.is_none());
-        if !is_first && let Some(name) = decisive(key) {
-            self.0.ambiguous = Some(name);
-        }
-        Ok(self.0.slot(key))
+        Ok(self.0.slot_once(key))
     }
 }
 

@@ -23,6 +23,7 @@ pub mod answers;
 mod ceiling;
 #[cfg(any(test, fuzzing))]
 pub mod corpus;
+mod cursor;
 mod escape;
 mod facts;
 mod fields;
@@ -38,9 +39,12 @@ mod read_messages;
 mod read_responses;
 mod read_socket;
 mod routes;
+mod scribe;
 mod segments;
 #[cfg(test)]
 mod slices;
+mod stencil;
+mod survey;
 mod unask_chunk;
 mod usage_anthropic;
 mod usage_openai;

@@ -60,9 +60,7 @@ fn raw_bytes(raw: &RawValue) -> &[u8] {
 /// The model that a response's own settings name, as whole as it stands there: it is compared.
 pub(super) fn model_of(response: &RawValue) -> String {
     let fields = Fields::read(raw_bytes(response)).unwrap_or_default();
-    fields
-        .model
-        .map_or_else(String::new, |model| Fields::text(model).unwrap_or_else(|| model.get().to_owned()))
+    fields.model.map_or_else(String::new, |model| Fields::text(model).unwrap_or_else(|| model.to_owned()))
 }
 
 /// An upstream's event.
@@ -215,7 +213,7 @@ pub(super) fn output_cap(settings: &RawValue) -> Option<u64> {
     }
     let Ok(read) = serde_json::from_str::<Capped<'_>>(settings.get()) else { return Some(UNCAPPED) };
     let cap = read.max_output_tokens.or(read.max_response_output_tokens)?;
-    Some(Fields::count(cap).unwrap_or(UNCAPPED))
+    Some(Fields::count(cap.get()).unwrap_or(UNCAPPED))
 }
 
 /// The usage of a session, where it stands in the session.

@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::ceiling::{InputCeiling, input_ceiling};
 use super::form::Form;
 use super::members::{Fields, Outer};
 use super::path::{Endpoint, Metering, Operation};
+use super::survey;
 
 /// What a request body says. A member of an unexpected type counts as absent: the upstream judges it.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -127,6 +129,40 @@ pub struct BadRequest {
     pub message: String,
 }
 
+/// Reads the facts of a body, and the most input that it can cost.
+///
+/// # Errors
+/// As [`scan`].
+pub fn read(
+    endpoint: &Endpoint,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Result<(RequestFacts, InputCeiling), BadRequest> {
+    if let Some(read) = read_at_once(endpoint, content_type, body) {
+        return Ok(read);
+    }
+    let facts = scan(endpoint, content_type, body)?;
+    let ceiling = input_ceiling(endpoint, facts.model.as_deref().unwrap_or_default(), body);
+    Ok((facts, ceiling))
+}
+
+/// The same for a body that is written as most are, in one pass.
+fn read_at_once(
+    endpoint: &Endpoint,
+    content_type: Option<&str>,
+    body: &[u8],
+) -> Option<(RequestFacts, InputCeiling)> {
+    let is_form = || content_type.is_some_and(|content_type| Form::of(endpoint, content_type).is_some());
+    if !has_body(endpoint.operation) || is_form() {
+        return None;
+    }
+    let text = std::str::from_utf8(body).ok()?;
+    let (fields, survey) = survey::read(text)?;
+    let facts = json_facts(endpoint.operation, &fields, &Outer::new(body));
+    let ceiling = survey.ceiling(facts.model.as_deref().unwrap_or_default());
+    Some((facts, ceiling))
+}
+
 /// Reads the facts of a body.
 ///
 /// # Errors
@@ -172,15 +208,15 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
     let model = fields.model.and_then(Fields::text);
     let sampling = sampling(fields);
     RequestFacts {
-        model_at: model.as_ref().and_then(|_| fields.model.map(|raw| body.range(raw.get()))),
+        model_at: model.as_ref().and_then(|_| fields.model.map(|raw| body.range(raw))),
         model: model.filter(|model| !model.is_empty()),
         form: BodyForm::Json,
-        stream: fields.stream.is_some_and(|raw| raw.get() == "true"),
+        stream: fields.stream.is_some_and(|raw| raw == "true"),
         include_usage,
         stream_options,
         output_cap: output_cap(operation, fields),
         caps: caps(operation, fields)
-            .map(|raw| Cap { at: body.range(raw.get()), tokens: Fields::count(raw) })
+            .map(|raw| Cap { at: body.range(raw), tokens: Fields::count(raw) })
             .collect(),
         asks_hidden: asks_hidden(fields, &sampling),
         thinking_budget: thinking(fields).and_then(|inner| inner.budget_tokens).and_then(Fields::count),
@@ -188,7 +224,7 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
         image_tool: image_tool(fields).filter(|_| operation == Operation::Responses),
         choices: choices(operation, fields),
         user: user(fields),
-        background: fields.background.is_some_and(|raw| raw.get() == "true"),
+        background: fields.background.is_some_and(|raw| raw == "true"),
         service_tier: fields.service_tier.and_then(Fields::text),
         speed: fields.speed.and_then(Fields::text),
         sampling,
@@ -197,13 +233,13 @@ fn json_facts(operation: Operation, fields: &Fields<'_>, body: &Outer<'_>) -> Re
 
 fn stream_options(fields: &Fields<'_>, body: &Outer<'_>) -> (Option<bool>, StreamOptions) {
     let Some(raw) = fields.stream_options else { return (None, StreamOptions::Absent) };
-    let at = body.range(raw.get());
-    if raw.get() == "null" {
+    let at = body.range(raw);
+    if raw == "null" {
         return (None, StreamOptions::Null(at));
     }
-    let Ok(options) = Fields::read(raw.get().as_bytes()) else { return (None, StreamOptions::Other) };
-    let include_usage = options.include_usage.and_then(|raw| raw.get().parse().ok());
-    let include_usage_at = options.include_usage.map(|raw| body.range(raw.get()));
+    let Ok(options) = Fields::read(raw.as_bytes()) else { return (None, StreamOptions::Other) };
+    let include_usage = options.include_usage.and_then(|raw| raw.parse().ok());
+    let include_usage_at = options.include_usage.map(|raw| body.range(raw));
     (include_usage, StreamOptions::Object { at, include_usage_at, is_empty: options.is_empty })
 }
 
@@ -211,13 +247,13 @@ fn stream_options(fields: &Fields<'_>, body: &Outer<'_>) -> (Option<bool>, Strea
 /// make a reservation small here.
 fn output_cap(operation: Operation, fields: &Fields<'_>) -> Option<u64> {
     let mut largest = None;
-    for raw in caps(operation, fields).filter(|raw| raw.get() != "null") {
+    for raw in caps(operation, fields).filter(|raw| *raw != "null") {
         largest = largest.max(Some(Fields::count(raw)?));
     }
     largest
 }
 
-fn caps<'a>(operation: Operation, fields: &Fields<'a>) -> impl Iterator<Item = &'a RawValue> {
+fn caps<'a>(operation: Operation, fields: &Fields<'a>) -> impl Iterator<Item = &'a str> {
     let caps = match operation {
         Operation::ChatCompletions => [fields.max_completion_tokens, fields.max_tokens],
         Operation::Completions | Operation::Messages => [fields.max_tokens, None],
@@ -230,7 +266,7 @@ fn caps<'a>(operation: Operation, fields: &Fields<'a>) -> impl Iterator<Item = &
 }
 
 fn asks_hidden(fields: &Fields<'_>, sampling: &Sampling) -> bool {
-    let is_said = |raw: Option<&RawValue>| raw.is_some_and(|raw| raw.get() != "null");
+    let is_said = |raw: Option<&str>| raw.is_some_and(|raw| raw != "null");
     let reasons = sampling.reasoning_level.as_ref().is_some_and(|level| level != "none");
     let thinks = thinking(fields)
         .is_some_and(|inner| inner.r#type.and_then(Fields::text).is_none_or(|kind| kind != "disabled"));
@@ -240,12 +276,12 @@ fn asks_hidden(fields: &Fields<'_>, sampling: &Sampling) -> bool {
 }
 
 fn thinking<'a>(fields: &Fields<'a>) -> Option<Fields<'a>> {
-    fields.thinking.and_then(|raw| Fields::read(raw.get().as_bytes()).ok())
+    fields.thinking.and_then(|raw| Fields::read(raw.as_bytes()).ok())
 }
 
 /// Searches of the upstream's own tools: as many as a tool allows, or as answers usually make at most.
 fn web_searches(fields: &Fields<'_>) -> u64 {
-    let by_option = fields.web_search_options.filter(|raw| raw.get() != "null").map(|_| 1);
+    let by_option = fields.web_search_options.filter(|raw| *raw != "null").map(|_| 1);
     let by_tools = tools(fields, "web_search").into_iter().filter_map(|raw| {
         let tool = Fields::read(raw.get().as_bytes()).ok()?;
         let kind = tool.r#type.and_then(Fields::text)?;
@@ -265,8 +301,8 @@ fn image_tool(fields: &Fields<'_>) -> Option<String> {
 
 /// The tools, if one of them may be of this kind, be it written with escapes.
 fn tools<'a>(fields: &Fields<'a>, kind: &str) -> Vec<&'a RawValue> {
-    let listed = fields.tools.filter(|raw| raw.get().contains(kind) || raw.get().contains("\\u"));
-    listed.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    let listed = fields.tools.filter(|raw| raw.contains(kind) || raw.contains("\\u"));
+    listed.and_then(|raw| serde_json::from_str(raw).ok()).unwrap_or_default()
 }
 
 /// Where a tool says no number. Agents rarely search more often in one answer, and what they do is billed
@@ -288,13 +324,13 @@ fn choices(operation: Operation, fields: &Fields<'_>) -> u64 {
 fn user(fields: &Fields<'_>) -> Option<String> {
     let named = |raw: Option<_>| raw.and_then(Fields::text).filter(|name| !name.is_empty());
     named(fields.user).or_else(|| named(fields.safety_identifier)).or_else(|| {
-        let metadata = Fields::read(fields.metadata?.get().as_bytes()).ok()?;
+        let metadata = Fields::read(fields.metadata?.as_bytes()).ok()?;
         named(metadata.user_id)
     })
 }
 
 fn sampling(fields: &Fields<'_>) -> Sampling {
-    let reasoning = fields.reasoning.and_then(|raw| Fields::read(raw.get().as_bytes()).ok());
+    let reasoning = fields.reasoning.and_then(|raw| Fields::read(raw.as_bytes()).ok());
     let effort = fields.reasoning_effort.or_else(|| reasoning.and_then(|inner| inner.effort));
     Sampling {
         temperature: fields.temperature.and_then(Fields::number),
@@ -302,7 +338,7 @@ fn sampling(fields: &Fields<'_>) -> Sampling {
         top_k: fields.top_k.and_then(Fields::count),
         frequency_penalty: fields.frequency_penalty.and_then(Fields::number),
         presence_penalty: fields.presence_penalty.and_then(Fields::number),
-        seed: fields.seed.and_then(|raw| raw.get().parse().ok()),
+        seed: fields.seed.and_then(|raw| raw.parse().ok()),
         stop: fields.stop.or(fields.stop_sequences).map(Fields::texts).unwrap_or_default(),
         reasoning_level: effort.and_then(Fields::text),
     }

@@ -4,6 +4,7 @@ use http::Method;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dialect::answers::Dice;
 use crate::dialect::path::classify;
 
 fn endpoint(tail: &str) -> Endpoint {
@@ -320,4 +321,140 @@ fn a_response_tells_which_model_may_make_images() {
         r#"{"tools":[{"type":"web_search"},{"type":"image\u005fgeneration","model":"gpt-image-1-mini"}]}"#;
     assert_eq!(image(named).as_deref(), Some("gpt-image-1-mini"));
     assert_eq!(image(r#"{"tools":[{"type":"function","name":"image_generation"}]}"#), None);
+}
+
+/// A value as some client writes it, with names that mean something here and there.
+fn anything(dice: &mut Dice, levels: usize) -> String {
+    let space = dice.pick(&["", "", " ", "\n\t"]);
+    let value = match dice.below(if levels == 0 { 3 } else { 6 }) {
+        0 => dice
+            .pick(&[
+                "1",
+                "-7",
+                "0",
+                "0.5",
+                "1e3",
+                "12345678901234567890",
+                "-0",
+                "true",
+                "false",
+                "null",
+                "1e999",
+            ])
+            .into(),
+        1 => dice.pick(&[NAMES, &TEXTS].concat()).quoted(),
+        2 => dice.pick(&TEXTS).quoted(),
+        3 => {
+            let items: Vec<String> = (0..dice.below(4)).map(|_| anything(dice, levels - 1)).collect();
+            format!("[{}]", items.join(","))
+        }
+        _ => object(dice, levels - 1),
+    };
+    format!("{space}{value}{space}")
+}
+
+fn object(dice: &mut Dice, levels: usize) -> String {
+    let member = |dice: &mut Dice| {
+        let name = dice.pick(NAMES);
+        let name = if dice.one_in(40) { name.replacen('o', "\\u006f", 1) } else { name.into() };
+        format!("\"{name}\":{}", anything(dice, levels))
+    };
+    let members: Vec<String> = (0..dice.below(7)).map(|_| member(dice)).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+trait Quoted {
+    fn quoted(self) -> String;
+}
+
+impl Quoted for &str {
+    fn quoted(self) -> String {
+        format!("\"{self}\"")
+    }
+}
+
+const NAMES: &[&str] = &[
+    "model",
+    "stream",
+    "stream_options",
+    "include_usage",
+    "max_tokens",
+    "n",
+    "user",
+    "metadata",
+    "user_id",
+    "tools",
+    "type",
+    "content",
+    "messages",
+    "input",
+    "prompt",
+    "image_url",
+    "url",
+    "source",
+    "data",
+    "file",
+    "file_id",
+    "input_audio",
+    "stop",
+    "thinking",
+    "functions",
+    "system",
+    "conversation",
+    "result",
+    "Model",
+    "x",
+    "temperature",
+];
+
+const TEXTS: [&str; 16] = [
+    "",
+    "gpt-4o",
+    "hello",
+    "a\\nb",
+    "\\u00e9\\ud83d\\ude00",
+    "\\ud800",
+    "data:image/png;base64,AA",
+    "data:image\\/png",
+    "https://a/b",
+    "JVBERi0",
+    "item_reference",
+    "bash_2025",
+    "web_search",
+    "\u{e9}\u{1f600}",
+    "\\q",
+    "a longer text that goes on and on, over more than one block, so that it is looked at in all the ways there are",
+];
+
+/// The one pass, and the reader and the ceiling one after the other.
+#[track_caller]
+fn reads_alike(tail: &str, body: &[u8]) -> bool {
+    let endpoint = endpoint(tail);
+    let at_once = read_at_once(&endpoint, None, body);
+    if let Some((facts, ceiling)) = &at_once {
+        let text = String::from_utf8_lossy(body);
+        assert_eq!(Ok(facts), scan(&endpoint, None, body).as_ref(), "{text}");
+        let model = facts.model.as_deref().unwrap_or_default();
+        assert_eq!(*ceiling, input_ceiling(&endpoint, model, body), "{text}");
+    }
+    at_once.is_some()
+}
+
+#[test]
+fn one_pass_reads_what_two_would() {
+    let mut dice = Dice(5);
+    let mut at_once = 0;
+    for _ in 0..4_000 {
+        let mut body = object(&mut dice, 4).into_bytes();
+        if dice.one_in(8) {
+            let (at, byte) = (dice.below(body.len()), dice.pick(b"\"{}[],:\\ x0\xff"));
+            body[at] = byte;
+        }
+        let tail = dice.pick(&["chat/completions", "completions", "responses", "messages", "embeddings"]);
+        at_once += usize::from(reads_alike(tail, &body));
+    }
+    assert!(at_once > 1_000, "{at_once}");
+    for body in ["\u{feff}{\"model\":\"a\"}", "{}", " {\"messages\":[{\"content\":\"x\\ny\"}]}\n"] {
+        assert!(reads_alike("chat/completions", body.as_bytes()), "{body}");
+    }
 }

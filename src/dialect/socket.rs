@@ -206,7 +206,7 @@ impl AnswerReader {
         if message.is_clipped {
             self.facts.reading.clipped += 1;
             let kind = read_socket::kind_between(message.head, message.bytes).unwrap_or_default();
-            if let Some(usage) = super::meter::last_usage(&text) {
+            if let Some(usage) = super::scribe::last_usage(&text) {
                 read_responses::clipped_end(&kind, usage, &mut self.facts);
             }
             return;

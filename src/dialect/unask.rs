@@ -8,10 +8,12 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memchr2;
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
+use serde::de::IgnoredAny;
 
 use super::escape::has_escaped_letter;
-use super::unask_chunk::{Verdict, judge};
+use super::stencil::Stencil;
+use super::unask_chunk::{Verdict, judge, string_end};
 
 /// A longer event passes as it is: it is no usage chunk.
 const MAX_HELD: usize = if cfg!(fuzzing) { 1 << 10 } else { 1 << 20 };
@@ -19,6 +21,8 @@ const MAX_HELD: usize = if cfg!(fuzzing) { 1 << 10 } else { 1 << 20 };
 const WORTH_A_SLICE: usize = 8 * 1024;
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
+/// What most chunks are sent for.
+const WORD: &[u8] = b"\"content\":\"";
 
 /// The filter of one stream.
 #[derive(Debug, Default)]
@@ -37,8 +41,16 @@ pub struct Unask {
     after_cr: bool,
     /// The event before ended with that CR and was taken out, so its LF goes too.
     removed: bool,
+    judge: Judge,
+}
+
+/// What is known of the events so far.
+#[derive(Debug, Default)]
+struct Judge {
     /// The upstream reports usage without being asked: its usage chunk stays.
     reports_itself: bool,
+    /// The last event of which something was cut out, and what.
+    cut: Option<(Stencil, Range<usize>)>,
 }
 
 impl Unask {
@@ -50,7 +62,7 @@ impl Unask {
 
     /// Takes the next bytes; what is left of them, and of bytes held before, is added to `out`.
     pub fn push(&mut self, input: Bytes, out: &mut Vec<Bytes>) {
-        let mut outgoing = Outgoing::new(input, self.reports_itself);
+        let mut outgoing = Outgoing::new(input, std::mem::take(&mut self.judge));
         let bytes = outgoing.input.clone();
         // Where the event that is not yet passed on begins, and how far the lines are read.
         let (mut start, mut at) = (0, 0);
@@ -74,13 +86,12 @@ impl Unask {
             outgoing.put(&std::mem::take(&mut self.held));
             self.passing = true;
         }
-        self.reports_itself = outgoing.reports_itself;
-        outgoing.finish(out);
+        self.judge = outgoing.finish(out);
     }
 
     /// Ends the stream: clients read a last event without its blank line too, so it is judged like any other.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) {
-        let mut outgoing = Outgoing::new(Bytes::new(), self.reports_itself);
+        let mut outgoing = Outgoing::new(Bytes::new(), std::mem::take(&mut self.judge));
         outgoing.put_judged(&std::mem::take(&mut self.held));
         outgoing.finish(out);
     }
@@ -156,24 +167,12 @@ struct Outgoing {
     input: Bytes,
     run: Range<usize>,
     joined: Vec<u8>,
-    reports_itself: bool,
+    judge: Judge,
 }
 
 impl Outgoing {
-    const fn new(input: Bytes, reports_itself: bool) -> Self {
-        Self { input, run: 0..0, joined: Vec::new(), reports_itself }
-    }
-
-    /// The verdict on an event, in the light of those before it.
-    fn verdict(&mut self, event: &[u8]) -> Verdict {
-        match inspect(event) {
-            Verdict::ReportsItself => {
-                self.reports_itself = true;
-                Verdict::Keep
-            }
-            Verdict::Remove if self.reports_itself => Verdict::Keep,
-            verdict => verdict,
-        }
+    const fn new(input: Bytes, judge: Judge) -> Self {
+        Self { input, run: 0..0, joined: Vec::new(), judge }
     }
 
     fn pass(&mut self, range: Range<usize>) {
@@ -198,8 +197,7 @@ impl Outgoing {
 
     /// Passes what `judge` leaves of the event; `true` if nothing was left.
     fn pass_judged(&mut self, range: Range<usize>) -> bool {
-        let event = self.input.slice(range.clone());
-        match self.verdict(&event) {
+        match self.judge.verdict(&self.input[range.clone()]) {
             Verdict::Keep | Verdict::ReportsItself => self.pass(range),
             Verdict::Remove => return true,
             Verdict::Cut(cut) => {
@@ -212,7 +210,7 @@ impl Outgoing {
 
     /// The same for an event that is not in the input as a whole.
     fn put_judged(&mut self, event: &[u8]) -> bool {
-        match self.verdict(event) {
+        match self.judge.verdict(event) {
             Verdict::Keep | Verdict::ReportsItself => self.put(event),
             Verdict::Remove => return true,
             Verdict::Cut(cut) => {
@@ -224,11 +222,14 @@ impl Outgoing {
     }
 
     fn join_run(&mut self) {
+        if self.joined.capacity() == 0 {
+            self.joined.reserve(self.input.len());
+        }
         self.joined.extend_from_slice(&self.input[self.run.clone()]);
         self.run = self.run.end..self.run.end;
     }
 
-    fn finish(mut self, out: &mut Vec<Bytes>) {
+    fn finish(mut self, out: &mut Vec<Bytes>) -> Judge {
         if !self.joined.is_empty() {
             if self.run.len() < WORTH_A_SLICE {
                 self.join_run();
@@ -238,7 +239,41 @@ impl Outgoing {
         if !self.run.is_empty() {
             out.push(self.input.slice(self.run));
         }
+        self.judge
     }
+}
+
+impl Judge {
+    /// The verdict on an event, in the light of those before it.
+    fn verdict(&mut self, event: &[u8]) -> Verdict {
+        if let Some((stencil, cut)) = &self.cut
+            && let Some(fit) = stencil.fit(event)
+        {
+            return Verdict::Cut(stencil.place(fit, cut.start)..stencil.place(fit, cut.end));
+        }
+        match inspect(event) {
+            Verdict::ReportsItself => {
+                self.reports_itself = true;
+                Verdict::Keep
+            }
+            Verdict::Remove if self.reports_itself => Verdict::Keep,
+            Verdict::Cut(cut) => {
+                self.cut = stencil_of(event).map(|stencil| (stencil, cut.clone()));
+                Verdict::Cut(cut)
+            }
+            verdict => verdict,
+        }
+    }
+}
+
+/// Events that differ in what stands in a string are judged alike, if there is a string: what looks like one may be
+/// anything in an event that is not JSON.
+fn stencil_of(event: &[u8]) -> Option<Stencil> {
+    let start = memmem::find(event, WORD)? + WORD.len();
+    let json = event.strip_prefix(b"data:")?;
+    serde_json::from_slice::<IgnoredAny>(json).ok()?;
+    let length = string_end(event, start - 1)? - 1 - start;
+    Stencil::cut(event, start..start + length)
 }
 
 /// Most events do not even hold the word.

@@ -199,7 +199,7 @@ fn blank(json: &[u8], at: usize) -> usize {
 }
 
 /// The end of the string that begins at `at`; none if no string does.
-fn string_end(json: &[u8], at: usize) -> Option<usize> {
+pub(super) fn string_end(json: &[u8], at: usize) -> Option<usize> {
     if json.get(at) != Some(&b'"') {
         return None;
     }

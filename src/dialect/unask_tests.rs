@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use proptest::prelude::{prop_assert_eq, proptest};
 
+use super::super::answers::Dice;
 use super::super::slices::{cuts, sliced};
-use super::{MAX_HELD, Unask};
+use super::{Judge, MAX_HELD, Unask};
 
 fn run<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> String {
     let mut unask = Unask::new();
@@ -196,4 +197,30 @@ proptest! {
     fn a_stream_without_usage_is_untouched(noise in "(data: |\\{|\\}|:|null|,|\r|\n|\r\n|event: ){0,60}", cuts in cuts()) {
         prop_assert_eq!(run(sliced(noise.as_bytes(), &cuts)), noise);
     }
+}
+
+#[test]
+fn an_event_like_the_one_before_is_judged_as_if_it_were_the_first() {
+    const CHUNKS: [&str; 6] = [
+        "data: {\"id\":\"@\",\"choices\":[{\"delta\":{\"content\":\"%\"}}],\"usage\":null,\"obfuscation\":\"@\"}\n\n",
+        "data: {\"usage\": null, \"id\":\"@\",\"choices\":[{\"delta\":{\"content\":\"%\"}}]}\r\n\r\n",
+        "data: {\"id\":\"@\",\"choices\":[{\"delta\":{\"content\":\"%\"}}],\"usage\":null}\n\n",
+        "data: {\"id\":\"@\",\"content\":\"%\",\"choices\":[],\"usage\":null}\n\n",
+        "data: {\"choices\":x\"content\":\"%\",\"usage\":null}\n\n",
+        "event: a\ndata: {\"choices\":[{\"content\":\"%\"}],\ndata: \"usage\":null}\n\n",
+    ];
+    const WORDS: [&str; 9] = ["", " word", "a\\\"b", "\\", "\\\\", "\"", "{,", "é", "\\u0075sage\\\":null"];
+    let mut dice = Dice(4);
+    let (mut alike, mut cut) = (Judge::default(), 0);
+    for _ in 0..40_000 {
+        let mut event = dice.pick(&CHUNKS).to_owned();
+        while let Some(hole) = event.find(['%', '@']) {
+            event.replace_range(hole..=hole, dice.pick(&WORDS));
+        }
+        let first = Judge { reports_itself: alike.reports_itself, cut: None }.verdict(event.as_bytes());
+        let fits = alike.cut.as_ref().is_some_and(|(stencil, _)| stencil.fit(event.as_bytes()).is_some());
+        assert_eq!(alike.verdict(event.as_bytes()), first, "{event:?}");
+        cut += usize::from(fits);
+    }
+    assert!(cut > 500, "{cut}");
 }

@@ -15,9 +15,9 @@ use super::request::{ReadRequest, RequestBody};
 use super::socket;
 use super::upload::{Received, receive};
 use crate::dialect::decode::{Decoder, MAX_RATIO};
-use crate::dialect::outline::{InputCeiling, input_ceiling};
+use crate::dialect::outline::InputCeiling;
 use crate::dialect::path::{Endpoint, Metering};
-use crate::dialect::request::{RequestFacts, scan};
+use crate::dialect::request::{RequestFacts, read, scan};
 
 /// Reads what a metered path needs read; everything else streams through.
 pub(super) async fn decode(x: &mut Exchange, asked: Asked) -> Result<ReadRequest, Refusal> {
@@ -96,52 +96,51 @@ async fn find_facts(x: &mut Exchange, headers: &HeaderMap, body: &Bytes) -> Resu
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let encoding =
         text(header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
-    let reader = Reader {
-        endpoint: x.endpoint.clone(),
-        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
-        encoding: encoding.map(str::to_owned),
-        limit: x.policy.bounds.body_limit(),
-    };
-    if body.len() <= SMALL_BODY && reader.encoding.is_none() {
-        return reader.read(body);
+    let (limit, content_type) = (x.policy.bounds.body_limit(), text(header::CONTENT_TYPE));
+    if body.len() <= SMALL_BODY && encoding.is_none() {
+        return Reader { endpoint: &x.endpoint, content_type, encoding, limit }.read(body);
     }
-    if reader.encoding.is_some() {
+    if encoding.is_some() {
         // the decoded copy is a body in memory, too
         let most = x.policy.bounds.max_body.min(body.len() as u64 * MAX_RATIO);
         take_memory(x, most).await?;
     }
-    let body = body.clone();
-    let read = tokio::task::spawn_blocking(move || reader.read(&body)).await;
+    let (body, endpoint) = (body.clone(), x.endpoint.clone());
+    let (content_type, encoding) = (content_type.map(str::to_owned), encoding.map(str::to_owned));
+    let read = tokio::task::spawn_blocking(move || {
+        let (content_type, encoding) = (content_type.as_deref(), encoding.as_deref());
+        Reader { endpoint: &endpoint, content_type, encoding, limit }.read(&body)
+    })
+    .await;
     read.unwrap_or_else(|_| Err(Refusal::BadRequest("it could not be read".into())))
 }
 
 /// Up to this size a body is read in well under a millisecond.
 const SMALL_BODY: usize = 256 << 10;
 
-/// Everything that reading a body needs, so that it can go to another thread.
-struct Reader {
-    endpoint: Endpoint,
-    content_type: Option<String>,
-    encoding: Option<String>,
+/// Everything that reading a body needs.
+struct Reader<'a> {
+    endpoint: &'a Endpoint,
+    content_type: Option<&'a str>,
+    encoding: Option<&'a str>,
     limit: BodyLimit,
 }
 
-impl Reader {
+impl Reader<'_> {
     fn read(&self, body: &Bytes) -> Result<Found, Refusal> {
-        let plain = match &self.encoding {
+        let plain = match self.encoding {
             None => body.clone(),
             Some(encoding) => self.decode(encoding, body)?,
         };
-        let facts = scan(&self.endpoint, self.content_type.as_deref(), &plain)
-            .map_err(|fault| Refusal::BadRequest(fault.message))?;
-        let ceiling = match self.endpoint.operation.metering() {
-            Metering::Billed => {
-                input_ceiling(&self.endpoint, facts.model.as_deref().unwrap_or_default(), &plain)
-            }
+        let content_type = self.content_type;
+        let read = match self.endpoint.operation.metering() {
+            Metering::Billed => read(self.endpoint, content_type, &plain),
             Metering::Free | Metering::Later | Metering::Unmetered => {
-                InputCeiling { tokens: 0, of_images: 0, is_open: false }
+                let ceiling = InputCeiling { tokens: 0, of_images: 0, is_open: false };
+                scan(self.endpoint, content_type, &plain).map(|facts| (facts, ceiling))
             }
         };
+        let (facts, ceiling) = read.map_err(|fault| Refusal::BadRequest(fault.message))?;
         Ok(Found { facts, ceiling, plain, was_encoded: self.encoding.is_some() })
     }
 

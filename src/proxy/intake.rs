@@ -27,7 +27,7 @@ pub(super) async fn read_whole(x: &mut Exchange, body: Incoming) -> Result<Bytes
     let (mut whole, mut memory) = (Gathered::default(), MemoryTaken::default());
     while let Some(data) = arriving.next().await? {
         memory.grow(x, whole.len() as u64 + data.len() as u64).await?;
-        whole.push(data);
+        whole.push(data, arriving.left());
     }
     Ok(whole.finish())
 }
@@ -172,38 +172,47 @@ pub(super) async fn take_memory(x: &mut Exchange, bytes: u64) -> Result<(), Refu
 /// The share itself.
 pub(super) async fn memory_of(door: &Door, bytes: u64) -> Result<OwnedSemaphorePermit, Refusal> {
     let kib = u32::try_from(bytes.div_ceil(KIB).max(1)).map_err(|_| Refusal::MemoryFull)?;
+    // where there is room nobody waits, and no timer is set
+    if let Ok(permit) = Arc::clone(&door.body_memory).try_acquire_many_owned(kib) {
+        return Ok(permit);
+    }
     let wait = Arc::clone(&door.body_memory).acquire_many_owned(kib);
     let Ok(Ok(permit)) = timeout(WAIT_FOR_MEMORY, wait).await else { return Err(Refusal::MemoryFull) };
     Ok(permit)
 }
 
-/// Body bytes so far; a body that came in one piece is never copied.
+/// Body bytes so far; a body that came in one piece is never copied, and one of known length once.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
+    /// The only piece, until there is another.
     first: Bytes,
-    rest: BytesMut,
+    all: BytesMut,
 }
+
+/// Room that is made for bytes that were announced, at most. What has not come takes no memory of its own: the
+/// pages are taken when they are written.
+const MOST_ROOM: u64 = 1 << 20;
 
 impl Gathered {
     pub(super) fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+        self.first.len() + self.all.len()
     }
 
-    pub(super) fn push(&mut self, data: Bytes) {
+    /// Takes the next bytes, behind which so many are still to come, where that is known.
+    pub(super) fn push(&mut self, data: Bytes, left: Option<u64>) {
         if self.len() == 0 {
             self.first = data;
-        } else {
-            self.rest.extend_from_slice(&data);
+            return;
         }
+        if self.all.is_empty() {
+            let left = usize::try_from(left.unwrap_or(0).min(MOST_ROOM)).unwrap_or(0);
+            self.all.reserve(self.first.len() + data.len() + left);
+            self.all.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.all.extend_from_slice(&data);
     }
 
     pub(super) fn finish(self) -> Bytes {
-        if self.rest.is_empty() {
-            return self.first;
-        }
-        let mut whole = BytesMut::with_capacity(self.len());
-        whole.extend_from_slice(&self.first);
-        whole.extend_from_slice(&self.rest);
-        whole.freeze()
+        if self.all.is_empty() { self.first } else { self.all.freeze() }
     }
 }

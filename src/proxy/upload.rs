@@ -124,7 +124,7 @@ pub(super) async fn receive(
     while (head.len() as u64) < most_in_memory {
         let Some(data) = arriving.next().await? else { return Ok(Received::Whole(head.finish())) };
         form.push(&data);
-        head.push(data);
+        head.push(data, None);
         memory.grow(x, head.len() as u64).await?;
     }
     let facts = said(&form)?;

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::session::Session;
-use crate::dialect::outline::{InputCeiling, input_ceiling};
+use crate::dialect::outline::InputCeiling;
 use crate::dialect::path::{Dialect, Endpoint, Operation};
-use crate::dialect::request::{RequestFacts, scan};
+use crate::dialect::request::{self, RequestFacts};
 use crate::dialect::socket::{UNCAPPED, Wanted};
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::{Books, Exchange};
@@ -47,8 +47,8 @@ pub(super) async fn survey(
         return Ok(realtime(wanted.output_cap.or(session_cap)));
     }
     let read = |endpoint: &Endpoint, event: &[u8]| {
-        let facts = scan(endpoint, None, event).map_err(|fault| Refusal::BadRequest(fault.message))?;
-        let ceiling = input_ceiling(endpoint, facts.model.as_deref().unwrap_or_default(), event);
+        let read = request::read(endpoint, None, event);
+        let (facts, ceiling) = read.map_err(|fault| Refusal::BadRequest(fault.message))?;
         Ok(Survey { facts: Arc::new(facts), ceiling })
     };
     if event.len() <= SMALL_EVENT {
