@@ -167,7 +167,7 @@ impl Signals {
             outlet.send(spans::spans(done, kept, &self.scope));
         }
         if self.print_requests {
-            line::print(done, self.style);
+            line::print(done, self.style, &self.lines);
         }
     }
 

@@ -1,60 +1,23 @@
 //! The line per finished request: for people, or one JSON object. Never keys, never prompts.
 
 use super::finished::Finished;
+use super::lines::Lines;
 use super::logs::{REQUEST_TARGET, Style};
-use crate::base::clock::Timestamp;
+use super::object_line;
+use crate::base::clock::{Clock, Timestamp};
 use crate::base::money::NanoUsd;
 use crate::base::usage::{Usage, UsageSource};
 use crate::store::record::{Billing, CacheResult, Outcome, Record};
 
-/// Prints the line of a finished request.
-pub(super) fn print(done: &Finished<'_>, style: Style) {
-    match style {
-        Style::Json => json(done),
-        Style::Pretty { colour } => tracing::info!(target: REQUEST_TARGET, "{}", readable(done, colour)),
+/// Prints the line of a finished request, if the log's filter lets it through.
+pub(super) fn print(done: &Finished<'_>, style: Style, lines: &Lines) {
+    if !tracing::enabled!(target: REQUEST_TARGET, tracing::Level::INFO) {
+        return;
     }
-}
-
-/// One object; fields without a value are left out.
-fn json(done: &Finished<'_>) {
-    let record = done.record;
-    let counted = record.usage_source != UsageSource::None;
-    tracing::info!(
-        target: REQUEST_TARGET,
-        request_id = %record.request_id(),
-        trace_id = record.trace_id.as_str(),
-        span_id = format_args!("{:016x}", done.span_id),
-        started_at = time(record.started_at).as_deref(),
-        method = done.http.method,
-        route = done.http.route,
-        status = record.status,
-        outcome = record.outcome.as_str(),
-        error = some(&record.error),
-        rejection = done.rejection.map(|why| why.as_str()),
-        team = some(&record.team),
-        key = some(&record.key),
-        model = some(&record.model),
-        upstream = some(&record.upstream),
-        attempts = done.attempts.len(),
-        stream = record.stream,
-        cache = record.cache.as_str(),
-        input_tokens = counted.then_some(record.usage.input_tokens),
-        cached_input_tokens = counted.then_some(record.usage.cached_input_tokens),
-        output_tokens = counted.then_some(record.usage.output_tokens),
-        usage_source = record.usage_source.as_str(),
-        estimate = some(&record.estimate),
-        estimate_error_percent = some(&record.estimate).map(|_| record.estimate_error_percent),
-        billing = some(record.billing.as_str()),
-        cost_nano_usd = record.cost.map(|cost| cost.as_nanos()),
-        saved_nano_usd = record.saved.as_nanos(),
-        duration_us = record.duration_us,
-        first_token_us = (record.first_token_us > 0).then_some(record.first_token_us),
-        overhead_us = record.overhead_us,
-        response_bytes = record.response_bytes,
-        budget = done.budget.map(|budget| budget.id),
-        budget_left_nano_usd = done.budget.and_then(|budget| budget.left).map(|left| left.as_nanos()),
-        "request"
-    );
+    match style {
+        Style::Json => object_line::print(done, Clock::system().now(), lines),
+        Style::Pretty { colour } => lines.put((readable(done, colour) + "\n").as_bytes()),
+    }
 }
 
 /// Columns that an eye can run down, then what only some requests have:
@@ -199,10 +162,6 @@ pub(super) fn clock(nanos: i64) -> String {
     format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
 }
 
-fn time(nanos: i64) -> Option<String> {
-    jiff::Timestamp::from_nanosecond(i128::from(nanos)).ok().map(|at| at.to_string())
-}
-
 const MAX_SHOWN: usize = 64;
 
 #[cfg(test)]
@@ -212,7 +171,6 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::signals::lines::Lines;
     use crate::signals::lines::tests::Written;
     use crate::signals::logs;
     use crate::signals::section::LogSection;
@@ -222,7 +180,7 @@ mod tests {
         let written = Written::default();
         let lines = Lines::to(written.clone()).unwrap();
         let subscriber = logs::subscriber(&LogSection::default(), style, lines.clone()).unwrap();
-        tracing::subscriber::with_default(subscriber, || print(&story.done(), style));
+        tracing::subscriber::with_default(subscriber, || print(&story.done(), style, &lines));
         lines.flush(Duration::from_secs(60));
         written.text()
     }

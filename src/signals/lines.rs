@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines on their way, and a thread that writes them. Cheap to clone.
@@ -14,12 +15,12 @@ pub(super) struct Lines {
     _end: Arc<End>,
 }
 
-/// Where lines wait. Those that come within a moment of each other are written with one call: waking
-/// the thread for each of them costs more than everything else about a line.
+/// Where lines wait. Waking the thread costs more than everything else about a line, so nobody does while it
+/// sleeps for a time: it finds what has come when it wakes by itself, and writes it with one call.
 #[derive(Debug, Default)]
 struct Belt {
     waiting: Mutex<Waiting>,
-    /// Told when the first line comes, and when somebody waits for the last.
+    /// Told when the thread must not sleep on.
     thread: Condvar,
     /// Told when everything was written.
     written: Condvar,
@@ -29,10 +30,36 @@ struct Belt {
 struct Waiting {
     text: Vec<u8>,
     dropped: u64,
-    /// Somebody waits, or the end has come: do not gather any more.
+    /// The thread found nothing when it woke last, and sleeps until it is told.
+    asleep: bool,
+    /// Somebody waits, much has gathered, or the end has come: do not gather any more.
     hurry: bool,
     is_writing: bool,
     ended: bool,
+}
+
+impl Waiting {
+    /// Takes a whole line or drops it. Tells whether the thread must be woken.
+    fn take_in(&mut self, line: &[u8], is_urgent: bool) -> bool {
+        if self.text.len() + line.len() > MOST_BYTES {
+            self.dropped += 1;
+            return false;
+        }
+        self.text.extend_from_slice(line);
+        let hurry = is_urgent || self.text.len() > MOST_BYTES / 2;
+        let must_wake = self.asleep || (hurry && !self.hurry);
+        self.hurry |= hurry;
+        self.asleep = false;
+        must_wake
+    }
+
+    fn hurry(&mut self) {
+        (self.hurry, self.asleep) = (true, false);
+    }
+
+    const fn is_pending(&self) -> bool {
+        self.is_writing || !self.text.is_empty()
+    }
 }
 
 #[derive(Debug)]
@@ -43,7 +70,8 @@ struct End {
 impl Drop for End {
     fn drop(&mut self) {
         let mut waiting = self.belt.lock();
-        (waiting.ended, waiting.hurry) = (true, true);
+        waiting.ended = true;
+        waiting.hurry();
         self.belt.thread.notify_one();
     }
 }
@@ -58,6 +86,11 @@ impl Lines {
         Ok(Self { belt, _end: end })
     }
 
+    /// Takes a whole line, its end with it, or drops it.
+    pub(super) fn put(&self, line: &[u8]) {
+        self.belt.put(line, false);
+    }
+
     /// Lines that found the belt full.
     pub(super) fn dropped(&self) -> u64 {
         self.belt.lock().dropped
@@ -66,24 +99,19 @@ impl Lines {
     /// Waits until all lines so far are written, at most `limit`: a reader that stands still costs what is left.
     pub(super) fn flush(&self, limit: Duration) {
         let mut waiting = self.belt.lock();
-        waiting.hurry = true;
-        self.belt.thread.notify_one();
-        let pending = |waiting: &mut Waiting| waiting.is_writing || !waiting.text.is_empty();
-        drop(self.belt.written.wait_timeout_while(waiting, limit, pending));
+        if waiting.is_pending() {
+            waiting.hurry();
+            self.belt.thread.notify_one();
+            let pending = |waiting: &mut Waiting| waiting.is_pending();
+            drop(self.belt.written.wait_timeout_while(waiting, limit, pending));
+        }
     }
 }
 
 impl Belt {
-    /// Takes a whole line or drops it.
-    fn put(&self, line: &[u8]) {
-        let mut waiting = self.lock();
-        if waiting.text.len() + line.len() > MOST_BYTES {
-            waiting.dropped += 1;
-            return;
-        }
-        let is_first = waiting.text.is_empty();
-        waiting.text.extend_from_slice(line);
-        if is_first {
+    fn put(&self, line: &[u8], is_urgent: bool) {
+        let must_wake = self.lock().take_in(line, is_urgent);
+        if must_wake {
             self.thread.notify_one();
         }
     }
@@ -94,19 +122,26 @@ impl Belt {
             // nobody reads standard error any more: nothing is left to tell them
             drop(to.write_all(&text).and_then(|()| to.flush()));
             text.clear();
+            text.shrink_to(KEPT_BYTES);
             self.lock().is_writing = false;
             self.written.notify_all();
         }
     }
 
-    /// Waits for lines, gathers a moment, and swaps them for the empty `text`. `false` at the end.
+    /// Gathers for a while, and swaps what there is for the empty `text`. `false` at the end.
     fn take(&self, text: &mut Vec<u8>) -> bool {
-        let idle = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.ended;
-        let waiting = self.thread.wait_while(self.lock(), idle).unwrap_or_else(PoisonError::into_inner);
-        let calm = |waiting: &mut Waiting| !waiting.hurry;
-        let gathered = self.thread.wait_timeout_while(waiting, GATHER, calm);
-        let (mut waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
-        waiting.hurry = waiting.ended;
+        let mut waiting = self.lock();
+        loop {
+            let gathered = self.thread.wait_timeout_while(waiting, GATHER, |waiting| !waiting.hurry);
+            (waiting, _) = gathered.unwrap_or_else(PoisonError::into_inner);
+            waiting.hurry = waiting.ended;
+            if waiting.ended || !waiting.text.is_empty() {
+                break;
+            }
+            waiting.asleep = true;
+            let told = self.thread.wait_while(waiting, |waiting| waiting.asleep);
+            waiting = told.unwrap_or_else(PoisonError::into_inner);
+        }
         waiting.is_writing = true;
         std::mem::swap(&mut waiting.text, text);
         !text.is_empty()
@@ -119,8 +154,13 @@ impl Belt {
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line<'a>;
+
     fn make_writer(&'a self) -> Line<'a> {
-        Line { to: self }
+        Line { to: self, is_urgent: false }
+    }
+
+    fn make_writer_for(&'a self, event: &Metadata<'_>) -> Line<'a> {
+        Line { to: self, is_urgent: *event.level() == Level::ERROR }
     }
 }
 
@@ -128,11 +168,13 @@ impl<'a> MakeWriter<'a> for Lines {
 #[derive(Debug)]
 pub(super) struct Line<'a> {
     to: &'a Lines,
+    /// What may be the last words of a process does not wait for others.
+    is_urgent: bool,
 }
 
 impl Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.to.belt.put(line);
+        self.to.belt.put(line, self.is_urgent);
         Ok(line.len())
     }
 
@@ -143,8 +185,10 @@ impl Write for Line<'_> {
 
 /// Lines in memory: thousands at the usual length.
 const MOST_BYTES: usize = 4 << 20;
-/// A person sees no delay; at any rate of requests the thread wakes at most 100 times a second.
-const GATHER: Duration = Duration::from_millis(10);
+/// What a buffer keeps of its room between two writes.
+const KEPT_BYTES: usize = 1 << 20;
+/// A person sees hardly a delay; at any rate of requests the thread wakes about ten times a second.
+const GATHER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -179,6 +223,35 @@ pub(super) mod tests {
         }
         lines.flush(Duration::from_secs(10));
         assert_eq!((written.text().as_str(), lines.dropped()), ("one\ntwo\n", 0));
+    }
+
+    #[test]
+    fn the_thread_is_woken_by_the_first_line_after_a_rest_and_by_no_other() {
+        let mut waiting = Waiting { asleep: true, ..Waiting::default() };
+        let woken: Vec<bool> = (0..3).map(|_| waiting.take_in(b"a request\n", false)).collect();
+        assert_eq!(woken, [true, false, false]);
+    }
+
+    #[test]
+    fn an_error_and_a_belt_that_is_half_full_do_not_wait_for_others() {
+        let mut waiting = Waiting::default();
+        assert_eq!([waiting.take_in(b"error\n", true), waiting.take_in(b"error\n", true)], [true, false]);
+        let mut waiting = Waiting::default();
+        let half = vec![b'x'; MOST_BYTES / 2];
+        let woken = [&half[..], b"one more\n", b"and more\n"].map(|line| waiting.take_in(line, false));
+        assert_eq!(woken, [false, true, false]);
+    }
+
+    #[test]
+    fn what_waits_when_the_last_holder_goes_is_written() {
+        let written = Written::default();
+        let lines = Lines::to(written.clone()).unwrap();
+        lines.put(b"last words\n");
+        let belt = Arc::clone(&lines.belt);
+        drop(lines);
+        let waiting = belt.written.wait_while(belt.lock(), |waiting| waiting.is_pending());
+        drop(waiting);
+        assert_eq!(written.text(), "last words\n");
     }
 
     #[test]

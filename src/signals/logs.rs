@@ -16,7 +16,7 @@ use super::lines::Lines;
 use super::section::{LogFormat, LogSection};
 use crate::base::clock::Clock;
 
-/// Target of the line per finished request; in the pretty format it stands alone.
+/// Target of the line per finished request.
 pub(super) const REQUEST_TARGET: &str = "tollgate::request";
 
 /// Whether lines for people may have colours. The environment (`NO_COLOR`) is not ours to read.
@@ -94,7 +94,7 @@ fn without_wire_libraries(directives: &str) -> String {
     kept.join(",")
 }
 
-/// `12:00:00 WARN message key=value`; the request line as it is.
+/// `12:00:00 WARN message key=value`.
 #[derive(Debug)]
 struct Pretty;
 
@@ -107,9 +107,6 @@ where
         let metadata = event.metadata();
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if metadata.target() == REQUEST_TARGET {
-            return writeln!(to, "{}", fields.message);
-        }
         to.write_str(&clock(Clock::system().now().as_nanos()))?;
         let level = metadata.level();
         if to.has_ansi_escapes() {

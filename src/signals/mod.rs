@@ -8,8 +8,11 @@ mod line;
 mod lines;
 mod logs;
 mod measure;
+mod object;
+mod object_line;
 pub mod section;
 mod spans;
+mod stamp;
 mod told;
 
 pub use finished::{AnswerFaults, Answered, Asked, Attempt, BudgetVerdict, Finished, HttpFacts};
