@@ -31,7 +31,7 @@ impl Retention {
 
 /// A few milliseconds of work (docs/RELIABILITY.md has the measurement).
 const SLICE: u32 = 1_000;
-/// As long as a batch gathers: requests come first, and a million rows go in two minutes.
-const BETWEEN_SLICES: Duration = Duration::from_millis(50);
+/// Requests come first, and a million rows go in two minutes.
+const BETWEEN_SLICES: Duration = Duration::from_millis(100);
 /// Rows become too old all the time; nobody minds that they stay a little longer.
 const BETWEEN_LOOKS: Duration = Duration::from_mins(10);

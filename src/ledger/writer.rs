@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::store::ledger::{Checkpoint, LedgerStore, Position, Retired, StoreFault};
 use crate::store::record::Record;
 
-use super::journal::{BATCH, Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
+use super::journal::{Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
 use super::open_intents::OpenIntents;
 use super::retention::Retention;
 
@@ -318,8 +318,7 @@ impl Writer {
         if !batch.rows.is_empty() {
             return Ok(true);
         }
-        let full = usize::try_from(BATCH).expect("a batch is small");
-        while batch.rows.len() < full {
+        while batch.rows.len() < BATCH {
             let Some(entry) = reading.follower.next(limit)? else { break };
             match entry.kind {
                 Kind::Intent => reading.open.begin(entry.id, entry.at),
@@ -335,7 +334,7 @@ impl Writer {
         let settled_to = reading.follower.position();
         let replay_from = reading.open.oldest().unwrap_or(settled_to);
         batch.checkpoint = Checkpoint { replay_from, settled_to };
-        Ok(batch.rows.len() == full)
+        Ok(batch.rows.len() == BATCH)
     }
 
     /// Saves the batch, then lets go of segments that nobody needs any more.
@@ -376,6 +375,8 @@ pub(super) fn is_kept(record: &Record, retired: Option<Retired>) -> bool {
     retired.is_none_or(|retired| record.started_at >= retired.before.as_nanos())
 }
 
+/// Most rows per transaction.
+const BATCH: usize = 1_000;
 /// What is rung ends the wait; this is only a bound.
 const NOTHING_TO_DO: Duration = Duration::from_hours(1);
 /// Short: most often another process holds the file for a moment.

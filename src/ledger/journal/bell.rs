@@ -1,19 +1,23 @@
-//! How closing a request wakes the writer: cheap for the many who ring, patient for the one who waits.
+//! How closing a request wakes the writer: for nothing while the writer is at work or will look again soon,
+//! patient for the one who waits.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Most rows per batch.
-pub(in crate::ledger) const BATCH: u32 = 1_000;
+/// So many closed requests do not wait for others.
+const FULL: u32 = 4_096;
 
-/// Longest that a row waits for others.
-const GATHERING: Duration = Duration::from_millis(50);
+/// Longest that a row waits for others. Waking the writer and a transaction of its own cost some twenty times
+/// what a row costs.
+const GATHERING: Duration = Duration::from_millis(250);
 
-/// Rung per closed request; wakes the writer at the first one and when a batch is full.
+/// Rung per closed request; wakes the writer when it had nothing to do, and when there is much.
 #[derive(Debug, Default)]
 pub(in crate::ledger) struct Bell {
     rung: AtomicU32,
+    /// The writer had no work for a while: the next ring wakes it. At all other times it looks by itself.
+    is_asleep: AtomicBool,
     wishes: Mutex<Wishes>,
     changed: Condvar,
 }
@@ -29,9 +33,11 @@ impl Bell {
     /// Says that `count` more requests were closed.
     pub(in crate::ledger) fn ring(&self, count: u32) {
         let before = self.rung.fetch_add(count, Ordering::SeqCst);
-        if before == 0 || (before < BATCH && before.saturating_add(count) >= BATCH) {
+        let is_full = before < FULL && before.saturating_add(count) >= FULL;
+        if is_full || self.is_asleep.load(Ordering::SeqCst) {
             // with the lock held, so that it cannot fall between the writer's look and its sleep
             let _wishes = self.wishes();
+            self.is_asleep.store(false, Ordering::SeqCst);
             self.changed.notify_all();
         }
     }
@@ -48,21 +54,20 @@ impl Bell {
         self.changed.notify_all();
     }
 
-    /// Waits until there is work, or for `at_most`, and then a little for more. Returns whether to stop
-    /// after it.
+    /// Waits a little for work to gather. If there is none, waits on until there is some, or for `at_most` in
+    /// all, and then a little for more. Returns whether to stop after it.
     pub(in crate::ledger) fn wait(&self, at_most: Duration) -> bool {
-        let asleep =
-            |wishes: &mut Wishes| !wishes.stop && !wishes.hurry && self.rung.load(Ordering::SeqCst) == 0;
-        let gathering =
-            |wishes: &mut Wishes| !wishes.stop && !wishes.hurry && self.rung.load(Ordering::SeqCst) < BATCH;
-        let (wishes, _) = self
-            .changed
-            .wait_timeout_while(self.wishes(), at_most, asleep)
-            .unwrap_or_else(PoisonError::into_inner);
-        let (mut wishes, _) = self
-            .changed
-            .wait_timeout_while(wishes, GATHERING, gathering)
-            .unwrap_or_else(PoisonError::into_inner);
+        let rung = || self.rung.load(Ordering::SeqCst);
+        let mut wishes = self.sleep(self.wishes(), at_most.min(GATHERING), || rung() >= FULL);
+        let longer = at_most.saturating_sub(GATHERING);
+        if !wishes.any() && rung() == 0 && !longer.is_zero() {
+            self.is_asleep.store(true, Ordering::SeqCst);
+            wishes = self.sleep(wishes, longer, || rung() > 0);
+            self.is_asleep.store(false, Ordering::SeqCst);
+            if rung() > 0 {
+                wishes = self.sleep(wishes, GATHERING, || rung() >= FULL);
+            }
+        }
         wishes.hurry = false;
         self.rung.store(0, Ordering::SeqCst);
         wishes.stop
@@ -70,14 +75,29 @@ impl Bell {
 
     /// Waits for `at_most`, or until asked to stop or hurry; there is work after it. Returns whether to stop.
     pub(in crate::ledger) fn pause(&self, at_most: Duration) -> bool {
-        let (wishes, _) = self
-            .changed
-            .wait_timeout_while(self.wishes(), at_most, |wishes| !wishes.stop && !wishes.hurry)
-            .unwrap_or_else(PoisonError::into_inner);
-        wishes.stop
+        self.sleep(self.wishes(), at_most, || false).stop
+    }
+
+    /// Sleeps for `at_most`, or until `is_enough`, or until asked to stop or hurry.
+    fn sleep<'b>(
+        &'b self,
+        wishes: MutexGuard<'b, Wishes>,
+        at_most: Duration,
+        is_enough: impl Fn() -> bool,
+    ) -> MutexGuard<'b, Wishes> {
+        self.changed
+            .wait_timeout_while(wishes, at_most, |wishes| !wishes.any() && !is_enough())
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 
     fn wishes(&self) -> MutexGuard<'_, Wishes> {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Wishes {
+    const fn any(self) -> bool {
+        self.hurry || self.stop
     }
 }

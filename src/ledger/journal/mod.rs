@@ -20,4 +20,4 @@ pub use follow::{Entry, Follower};
 pub use frame::Kind;
 pub use segment::{end_on_disk, oldest, remove_before, resume};
 
-pub(in crate::ledger) use bell::{BATCH, Bell};
+pub(in crate::ledger) use bell::Bell;

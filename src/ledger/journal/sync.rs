@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -67,11 +68,16 @@ impl Syncer {
         Ok(Self { asked, news, thread: Some(thread) })
     }
 
-    /// Asks for what is written by now to be synced.
+    /// Asks for what is written by now to be synced. Wakes the thread only if it has nothing to do: else it
+    /// looks again by itself, soon.
     pub(super) fn ask(&self) {
-        let mut wishes = self.asked.wishes();
-        if !wishes.sync {
-            wishes.sync = true;
+        if self.asked.sync.load(Ordering::SeqCst) {
+            return;
+        }
+        self.asked.sync.store(true, Ordering::SeqCst);
+        if self.asked.is_asleep.load(Ordering::SeqCst) {
+            // with the lock held, so that it cannot fall between the thread's look and its sleep
+            let _stop = self.asked.stop();
             self.asked.changed.notify_one();
         }
     }
@@ -89,7 +95,7 @@ impl Syncer {
 
 impl Drop for Syncer {
     fn drop(&mut self) {
-        self.asked.wishes().stop = true;
+        *self.asked.stop() = true;
         self.asked.changed.notify_one();
         if let Some(thread) = self.thread.take() {
             // a panicked thread has already told its waiters by hanging up
@@ -100,33 +106,46 @@ impl Drop for Syncer {
 
 #[derive(Debug, Default)]
 struct Asked {
-    wishes: Mutex<Wishes>,
+    /// Something was written since the last look.
+    sync: AtomicBool,
+    /// The thread had nothing to do for a while: the next who asks wakes it.
+    is_asleep: AtomicBool,
+    stop: Mutex<bool>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
-struct Wishes {
-    sync: bool,
-    stop: bool,
-}
-
 impl Asked {
-    fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn stop(&self) -> MutexGuard<'_, bool> {
+        self.stop.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits to be asked, and then for what else comes within `gathering`; `false` at the end.
+    /// Waits for `gathering`, in which others may ask. If nobody did, waits until somebody does, and then for
+    /// what else comes within `gathering`; `false` at the end.
     fn wait(&self, gathering: Duration) -> bool {
-        let wishes = self
-            .changed
-            .wait_while(self.wishes(), |wishes| !wishes.sync && !wishes.stop)
-            .unwrap_or_else(PoisonError::into_inner);
-        let (mut wishes, _) = self
-            .changed
-            .wait_timeout_while(wishes, gathering, |wishes| !wishes.stop)
-            .unwrap_or_else(PoisonError::into_inner);
+        let is_asked = || self.sync.load(Ordering::SeqCst);
+        let mut stop = self.gather(self.stop(), gathering);
+        if !*stop && !is_asked() {
+            self.is_asleep.store(true, Ordering::SeqCst);
+            stop = self
+                .changed
+                .wait_while(stop, |stop| !*stop && !is_asked())
+                .unwrap_or_else(PoisonError::into_inner);
+            self.is_asleep.store(false, Ordering::SeqCst);
+            stop = self.gather(stop, gathering);
+        }
+        drop(stop);
         // what was asked before the end is still done
-        std::mem::take(&mut wishes.sync)
+        self.sync.swap(false, Ordering::SeqCst)
+    }
+
+    fn gather<'a>(&'a self, stop: MutexGuard<'a, bool>, gathering: Duration) -> MutexGuard<'a, bool> {
+        if gathering.is_zero() {
+            return stop;
+        }
+        self.changed
+            .wait_timeout_while(stop, gathering, |stop| !*stop)
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
     }
 }
 

@@ -1,0 +1,96 @@
+//! Makes a ledger of so many rows, as requests would leave them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tollgate::base::money::NanoUsd;
+use tollgate::base::usage::{Usage, UsageSource};
+use tollgate::store::ledger::{Checkpoint, LedgerStore as _, Position};
+use tollgate::store::record::{Outcome, Record};
+use tollgate::store::sqlite::{FILE_NAME, SqliteLedger};
+
+use crate::Failure;
+
+/// When the last request began: a moment in the twenty-eighth day of a month.
+pub(crate) const END: i64 = 1_795_859_327_000_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000_000;
+pub(crate) const KEYS_PER_TEAM: u64 = 10;
+
+pub(crate) fn is_empty(dir: &Path) -> Result<bool, Failure> {
+    Ok(!dir.join(FILE_NAME).try_exists()?)
+}
+
+/// The team and name of a key.
+pub(crate) fn holder(key: u64) -> (String, String) {
+    (format!("team-{}", key / KEYS_PER_TEAM), format!("key-{key}"))
+}
+
+pub(crate) fn fill(dir: &Path, rows: u64, keys: u64) -> Result<(), Failure> {
+    let mut ledger = SqliteLedger::open(dir)?;
+    let mut batch = vec![plain(); BATCH];
+    let mut chance = 7_u64;
+    let mut next = 0;
+    while next < rows {
+        let count = usize::try_from(rows - next)?.min(BATCH);
+        for record in &mut batch[..count] {
+            place(record, next, rows, &mut chance, keys)?;
+            next += 1;
+        }
+        let at = Position { segment: 1, offset: next };
+        ledger.append(&batch[..count], &Checkpoint { replay_from: at, settled_to: at })?;
+    }
+    ledger.harden()?;
+    Ok(())
+}
+
+/// Makes of `record` the `number`th of so many.
+fn place(record: &mut Record, number: u64, of: u64, chance: &mut u64, keys: u64) -> Result<(), Failure> {
+    // xorshift: the same history every time
+    *chance ^= *chance << 13;
+    *chance ^= *chance >> 7;
+    *chance ^= *chance << 17;
+    let since = i128::from(30 * DAY) * i128::from(of - number) / i128::from(of);
+    record.started_at = END - i64::try_from(since)?;
+    record.admitted_at = record.started_at + 100_000;
+    record.id = (u128::try_from(record.started_at / 1_000_000)? << 80) | (u128::from(*chance) << 16);
+    let key = *chance % keys;
+    (record.team, record.key) = holder(key);
+    record.user = format!("user-{}", key % 100);
+    record.model = MODELS[usize::try_from(*chance >> 32)? % MODELS.len()].into();
+    record.duration_us = 800_000 + *chance % 1_000_000;
+    record.usage.output_tokens = 100 + *chance % 200;
+    record.trace_id = format!("{:032x}", u128::from(*chance) << 40 | u128::from(number));
+    Ok(())
+}
+
+/// A record as a chat completion leaves it.
+fn plain() -> Record {
+    let usage = Usage { input_tokens: 500, cached_input_tokens: 128, output_tokens: 200, ..Usage::default() };
+    Record {
+        outcome: Outcome::Completed,
+        status: 200,
+        tags: BTreeMap::from([("feature".into(), "search".into()), ("env".into(), "prod".into())]),
+        operation: "chat_completions".into(),
+        upstream_model: "gpt-4o-mini".into(),
+        response_model: "gpt-4o-mini-2024-07-18".into(),
+        upstream: "openai".into(),
+        attempts: 1,
+        stream: true,
+        usage,
+        usage_source: UsageSource::Reported,
+        cost: Some(NanoUsd::new(3_250_000)),
+        reserved: NanoUsd::new(12_500_000),
+        reserved_tokens: 1_250,
+        catalogue: "2026-11-20".into(),
+        rates: r#"{"input":150000,"cached_input":75000,"output":600000}"#.into(),
+        price_name: "openai/gpt-4o-mini".into(),
+        price_source: "genai-prices".into(),
+        first_token_us: 310_000,
+        overhead_us: 180,
+        response_bytes: 21_000,
+        ..Record::default()
+    }
+}
+
+const BATCH: usize = 1_000;
+const MODELS: [&str; 3] = ["gpt-4o-mini", "gpt-4o", "claude-sonnet-4"];
