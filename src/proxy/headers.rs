@@ -216,9 +216,23 @@ fn add_tag(tags: &mut BTreeMap<String, String>, name: &str, text: &str) {
     }
 }
 
+/// As much of a text as a label has.
+pub(super) fn cut(text: &str) -> &str {
+    // most labels have no more bytes than that
+    if text.len() <= LONGEST_LABEL {
+        return text;
+    }
+    let end = text.char_indices().nth(LONGEST_LABEL).map_or(text.len(), |(end, _)| end);
+    &text[..end]
+}
+
 /// As the ledger keeps it: what budgets count by must be the same name there.
 pub(super) fn bounded(text: &str) -> String {
-    text.chars().take(LONGEST_LABEL).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+    let text = cut(text);
+    if !text.as_bytes().contains(&0) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -193,7 +193,7 @@ pub(super) fn is_untold(books: &Books, reading: &Reading) -> bool {
 /// Takes over what the answer said about itself.
 pub(super) fn absorb(books: &mut Books, reading: &Reading) {
     if let Some(model) = &reading.model {
-        books.record.response_model = model.chars().take(256).collect();
+        books.record.response_model = headers::cut(model).into();
     }
     books.answered.id.clone_from(&reading.response_id);
     books.answered.finish_reasons.clone_from(&reading.finish_reasons);
