@@ -10,6 +10,7 @@ use super::estimate::count_later;
 use super::exchange::Books;
 use super::headers;
 use super::late;
+use super::names;
 use super::need::reserved_usage;
 use super::rates;
 use super::report::report;
@@ -334,11 +335,11 @@ pub(super) fn standing_headers(budgets: &Watched, now: Timestamp, headers: &mut 
         }
         if let Some(percent) = state.crossed {
             let warning = format!("{}: {percent}% of {}", standing.scope(), state.limit);
-            headers::set(headers, "x-tollgate-budget-warning", &warning);
+            headers::set(headers, &names::BUDGET_WARNING, &warning);
         }
     }
     if let Some(left) = least {
         let left = left.max(NanoUsd::ZERO).to_usd_string();
-        headers::set(headers, "x-tollgate-budget-remaining-usd", &left);
+        headers::set(headers, &names::BUDGET_REMAINING, &left);
     }
 }
