@@ -3,6 +3,7 @@
 pub mod case;
 pub mod chance;
 pub mod clock;
+pub mod digits;
 pub mod failpoint;
 pub mod glob;
 pub mod id;

@@ -6,6 +6,7 @@ use std::ops::{Add, Sub};
 
 use serde::{Deserialize, Serialize};
 
+use super::digits::Digits;
 use super::units::Decimal;
 
 /// An amount in nano-USD (1e-9 USD). The range is about ±9.2 billion USD; arithmetic saturates.
@@ -54,11 +55,17 @@ impl NanoUsd {
     /// USD with all 9 fractional digits less trailing zeros, at least 2: `0.25`, `0.000000125`.
     #[must_use]
     pub fn to_usd_string(self) -> String {
-        let (sign, size) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
-        let per_usd = NANOS_PER_USD.unsigned_abs();
-        let fraction = format!("{:09}", size % per_usd);
+        let (size, per_usd) = (self.0.unsigned_abs(), NANOS_PER_USD.unsigned_abs());
+        // a one in front keeps the zeros that a fraction begins with
+        let fraction = Digits::of(per_usd + size % per_usd);
+        let fraction = &fraction.as_str()[1..];
         let kept = fraction.trim_end_matches('0').len().max(2);
-        format!("{sign}{}.{}", size / per_usd, &fraction[..kept])
+        let mut text = String::with_capacity(LONGEST_USD);
+        text.push_str(if self.0 < 0 { "-" } else { "" });
+        text.push_str(Digits::of(size / per_usd).as_str());
+        text.push('.');
+        text.push_str(&fraction[..kept]);
+        text
     }
 }
 
@@ -137,6 +144,8 @@ pub fn ceil_to_nanos(picos: u128) -> NanoUsd {
 }
 
 const NANOS_PER_USD: i64 = 1_000_000_000;
+/// `-9223372036.854775808`.
+const LONGEST_USD: usize = 21;
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +166,8 @@ mod tests {
         assert!(NanoUsd::parse_usd("1e300").is_err());
         assert_eq!(NanoUsd::new(125).to_usd_string(), "0.000000125");
         assert_eq!(NanoUsd::from_usd(500).to_usd_string(), "500.00");
+        assert_eq!(NanoUsd::new(-1_050_000_000).to_usd_string(), "-1.05");
+        assert_eq!(NanoUsd::new(i64::MIN).to_usd_string(), "-9223372036.854775808");
     }
 
     #[test]

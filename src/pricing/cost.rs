@@ -107,19 +107,36 @@ pub fn ceiling(price: &Price, input_tokens: u64, output_tokens: u64) -> Option<N
 #[must_use]
 pub fn ceiling_at(price: &Price, tier: Tier, input_tokens: u64, output_tokens: u64) -> Option<NanoUsd> {
     let (_, tariff) = price.tariff(tier);
-    let (input, output) = (
-        dearest(tariff, input_tokens, &Unit::INPUT_TOKENS),
-        dearest(tariff, input_tokens, &Unit::OUTPUT_TOKENS),
-    );
-    if input.is_none() && output.is_none() {
-        return None;
+    Ceiling::of(tariff, input_tokens).map(|ceiling| ceiling.with_output(output_tokens))
+}
+
+/// The most that answers to one input can cost at one tariff: it is known before their length is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ceiling {
+    /// The input and the request itself, pico-USD.
+    before_output: u128,
+    output: PicoUsd,
+}
+
+impl Ceiling {
+    /// For input of up to this many tokens. `None` when the tariff has no rate per token.
+    #[must_use]
+    pub fn of(tariff: &Tariff, input_tokens: u64) -> Option<Self> {
+        let rate = |units| dearest(tariff, input_tokens, units);
+        let (input, output) = (rate(&Unit::INPUT_TOKENS), rate(&Unit::OUTPUT_TOKENS));
+        if input.is_none() && output.is_none() {
+            return None;
+        }
+        let request = rate(&[Unit::Request]).map_or(0, |rate| rate.times(1));
+        let before_output = input.map_or(0, |rate| rate.times(input_tokens)).saturating_add(request);
+        Some(Self { before_output, output: output.unwrap_or_default() })
     }
-    let request = dearest(tariff, input_tokens, &[Unit::Request]).map_or(0, |rate| rate.times(1));
-    let sum = input
-        .map_or(0, |rate| rate.times(input_tokens))
-        .saturating_add(output.map_or(0, |rate| rate.times(output_tokens)))
-        .saturating_add(request);
-    Some(ceil_to_nanos(sum))
+
+    /// With so much output.
+    #[must_use]
+    pub fn with_output(&self, tokens: u64) -> NanoUsd {
+        ceil_to_nanos(self.before_output.saturating_add(self.output.times(tokens)))
+    }
 }
 
 /// The most that an answer can cost at a tier if none of its totals and measures is above those of `most`:
@@ -146,7 +163,8 @@ pub fn ceiling_of(price: &Price, tier: Tier, most: &Usage) -> Option<NanoUsd> {
 
 /// The dearest rate that any of `units` can have for an input of up to this many tokens.
 fn dearest(tariff: &Tariff, input_tokens: u64, units: &[Unit]) -> Option<PicoUsd> {
-    tariff.reachable(input_tokens).flat_map(|rates| units.iter().filter_map(|unit| rates.of(*unit))).max()
+    // units that a rate may fall back to stand in the list themselves
+    tariff.reachable(input_tokens).flat_map(|rates| units.iter().filter_map(|unit| rates.own(*unit))).max()
 }
 
 /// The sum so far by what it is for, and what it could not price.

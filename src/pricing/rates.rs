@@ -1,9 +1,8 @@
 //! Rates: what one unit of each kind costs, and how a rate that is absent falls back.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 
+use crate::base::digits::Digits;
 use crate::base::money::PicoUsd;
 
 /// A kind of unit that has a price of its own.
@@ -154,16 +153,21 @@ impl Rates {
     /// The rates a ledger row keeps: `{"input":2500000,"output":10000000}`, pico-USD per unit.
     #[must_use]
     pub fn to_json(&self) -> String {
-        let mut json = String::from("{");
+        let mut json = String::with_capacity(USUAL_JSON);
+        json.push('{');
         for (unit, rate) in self.iter() {
-            let comma = if json.len() > 1 { "," } else { "" };
-            // writing to a String cannot fail
-            let _ = write!(json, "{comma}\"{}\":{}", unit.as_str(), rate.as_picos());
+            json.push_str(if json.len() > 1 { ",\"" } else { "\"" });
+            json.push_str(unit.as_str());
+            json.push_str("\":");
+            json.push_str(Digits::of(rate.as_picos()).as_str());
         }
         json.push('}');
         json
     }
 }
+
+/// Three rates take no more.
+const USUAL_JSON: usize = 80;
 
 /// Rates by the size of the input. Crossing a threshold re-prices all tokens of the request: a cliff.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -229,6 +233,14 @@ mod tests {
         assert_eq!(rates.of(Unit::Reasoning), None);
         assert_eq!(rates.of(Unit::Second), None);
         assert_eq!(rates.to_json(), r#"{"input":3,"cache_write":4}"#);
+    }
+
+    #[test]
+    fn a_kind_of_token_falls_back_to_the_same_kind() {
+        for units in [&Unit::INPUT_TOKENS[..], &Unit::OUTPUT_TOKENS] {
+            let falls = |unit: &Unit| unit.fallback().is_none_or(|other| units.contains(&other));
+            assert!(units.iter().all(falls), "or a ceiling would miss a rate");
+        }
     }
 
     #[test]

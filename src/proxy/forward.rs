@@ -344,7 +344,7 @@ impl Ask {
         let unask = (self.asks_usage.is_some() && is_stream && !is_encoded(&parts.headers)).then(Unask::new);
         let has_no_body = incoming.is_end_stream();
         let is_framed = has_no_body || incoming.size_hint().exact().is_some();
-        let headers = headers::to_client(&parts.headers, is_framed && unask.is_none());
+        let headers = headers::to_client(parts.headers, is_framed && unask.is_none());
         x.record.stream = is_stream;
         if !is_stream && parts.status.is_success() {
             hold_whole(x);
@@ -356,7 +356,7 @@ impl Ask {
         } else if is_stream {
             AnswerBody::Live(live)
         } else {
-            live.gather_if_small(&parts.headers).await
+            live.gather_if_small(&headers).await
         };
         Ok(Answer { status: parts.status, headers, body })
     }

@@ -1,11 +1,14 @@
 //! Heads that are refused before anything is read from them: methods that do not ask an upstream, and
 //! framing or hosts that two readers could understand in two ways (FAULTS H2, H3, H11).
 
+use std::cmp::Ordering;
+
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderValue, Method, Version, header};
+use http::{HeaderMap, Method, Version, header};
 
 use super::error::Refusal;
+use super::names;
 
 /// Refuses what must not reach an upstream in any form.
 pub(super) fn check(parts: &Parts) -> Result<(), Refusal> {
@@ -42,7 +45,9 @@ fn check_transfer_encoding(headers: &HeaderMap) -> Result<(), Refusal> {
         return Err(Refusal::AmbiguousFraming("`transfer-encoding` must be `chunked`, once"));
     }
     // servers that turn headers into variables read these as the real ones
-    if headers.contains_key("transfer_encoding") || headers.contains_key("content_length") {
+    if headers.contains_key(&names::TRANSFER_ENCODING_OF_CGI)
+        || headers.contains_key(&names::CONTENT_LENGTH_OF_CGI)
+    {
         return Err(Refusal::AmbiguousFraming("a header looks like one that frames the body"));
     }
     Ok(())
@@ -70,27 +75,47 @@ fn check_host(parts: &Parts) -> Result<(), Refusal> {
         let is_due = parts.version == Version::HTTP_11;
         return if is_due { Err(Refusal::AmbiguousFraming("`host` is missing")) } else { Ok(()) };
     };
-    let Some(host) = authority(host) else {
+    if !is_host(host.as_bytes()) {
         return Err(Refusal::AmbiguousFraming("`host` is no host"));
-    };
-    let differs = parts.uri.authority().is_some_and(|asked| *asked != host);
-    if parts.version == Version::HTTP_2 && differs {
+    }
+    let differs = |asked: &Authority| !asked.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes());
+    if parts.version == Version::HTTP_2 && parts.uri.authority().is_some_and(differs) {
         return Err(Refusal::AmbiguousFraming("`host` and `:authority` differ"));
     }
     Ok(())
 }
 
 /// A host with a port or none, and nothing else.
-fn authority(value: &HeaderValue) -> Option<Authority> {
-    let authority = Authority::try_from(value.as_bytes()).ok()?;
-    let text = authority.as_str();
-    let is_whole = match text.strip_prefix(authority.host()) {
+fn is_host(text: &[u8]) -> bool {
+    text.len() <= LONGEST_HOST && (is_plain_host(text) || is_authority(text))
+}
+
+/// The usual case: letters, digits, dots and dashes, which can be read in one way only.
+fn is_plain_host(text: &[u8]) -> bool {
+    let mut parts = text.split(|byte| *byte == b':');
+    let (name, port, more) = (parts.next().unwrap_or_default(), parts.next(), parts.next());
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_in_range = |port: &[u8]| match port.len().cmp(&HIGHEST_PORT.len()) {
+        Ordering::Less => true,
+        Ordering::Equal => port <= HIGHEST_PORT,
+        Ordering::Greater => false,
+    };
+    let is_port = |port: &[u8]| port.iter().all(u8::is_ascii_digit) && is_in_range(port);
+    let is_named = !name.is_empty() && name.iter().all(is_letter);
+    is_named && more.is_none() && port.is_none_or(is_port)
+}
+
+const HIGHEST_PORT: &[u8] = b"65535";
+
+fn is_authority(text: &[u8]) -> bool {
+    let Ok(authority) = Authority::try_from(text) else { return false };
+    let is_whole = match authority.as_str().strip_prefix(authority.host()) {
         Some("") => true,
         // a port beyond 65535 is none
         Some(port) => port == ":" || authority.port_u16().is_some(),
         None => false,
     };
-    (is_whole && text.len() <= LONGEST_HOST && !authority.host().is_empty()).then_some(authority)
+    is_whole && !authority.host().is_empty()
 }
 
 #[cfg(test)]
@@ -152,13 +177,33 @@ mod tests {
         let with = |hosts: &[&str]| {
             code(hosts.iter().fold(Request::get("/"), |request, host| request.header("host", *host)))
         };
-        for host in
-            ["localhost", "localhost:4000", "localhost:", "127.0.0.1:4000", "[::1]:4000", "[::1]", "a_b"]
-        {
+        for host in [
+            "localhost",
+            "localhost:4000",
+            "localhost:",
+            "127.0.0.1:4000",
+            "[::1]:4000",
+            "[::1]",
+            "a_b",
+            "a:65535",
+        ] {
             assert_eq!(with(&[host]), None, "{host}");
         }
         let long = "a".repeat(256);
-        for host in ["", "a/b", "a?b", "a#b", "a b", "u@a", "a:99999", "a:b", ":80", long.as_str()] {
+        for host in [
+            "",
+            "a/b",
+            "a?b",
+            "a#b",
+            "a b",
+            "u@a",
+            "a:65536",
+            "a:99999",
+            "a:b",
+            "a:1:2",
+            ":80",
+            long.as_str(),
+        ] {
             assert_eq!(with(&[host]), Some("ambiguous_framing"), "{host}");
         }
         assert_eq!(with(&["a", "a"]), Some("ambiguous_framing"));

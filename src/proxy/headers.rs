@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use http::header::{self, HeaderName};
+use http::header::{self, HeaderName, IntoHeaderName};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Version};
 
+use super::names;
 use crate::identity::{PROTOCOL_KEY, key_of_protocols};
 use crate::telemetry::trace::TraceContext;
 
@@ -31,13 +32,16 @@ pub(super) struct Head {
 
 /// Reads our own label headers and the aliases that people already send (DESIGN, outside surface).
 pub(super) fn labels(headers: &HeaderMap) -> Labels {
+    if !headers.keys().any(may_be_label) {
+        return Labels::default();
+    }
     let mut labels = Labels {
-        user: first_text(headers, &["x-tollgate-user", "helicone-user-id"]),
-        run: first_text(headers, &["x-tollgate-run"]),
-        session: first_text(headers, &["x-tollgate-session", "helicone-session-id"]),
+        user: first_text(headers, &[&names::USER, &names::HELICONE_USER]),
+        run: first_text(headers, &[&names::RUN]),
+        session: first_text(headers, &[&names::SESSION, &names::HELICONE_SESSION]),
         tags: BTreeMap::new(),
     };
-    for name in ["x-litellm-tags", "x-tollgate-tags"] {
+    for name in [&names::LITELLM_TAGS, &names::TAGS] {
         for value in headers.get_all(name) {
             read_tags(value, &mut labels.tags);
         }
@@ -47,7 +51,7 @@ pub(super) fn labels(headers: &HeaderMap) -> Labels {
             add_tag(&mut labels.tags, property, value.to_str().unwrap_or_default());
         }
     }
-    if let Some(metadata) = headers.get("cf-aig-metadata").and_then(|value| value.to_str().ok())
+    if let Some(metadata) = headers.get(&names::CF_METADATA).and_then(|value| value.to_str().ok())
         && let Ok(pairs) = serde_json::from_str::<BTreeMap<String, serde_json::Value>>(metadata)
     {
         for (name, value) in pairs {
@@ -73,13 +77,16 @@ pub(super) fn head(parts: &Parts, scheme: &'static str) -> Head {
 
 /// The caller's trace, if it sent a valid one.
 pub(super) fn trace(headers: &HeaderMap) -> Option<TraceContext> {
+    if !headers.contains_key(&names::TRACEPARENT) {
+        return None;
+    }
     let values = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    TraceContext::parse(values("traceparent"), values("tracestate"))
+    TraceContext::parse(values(&names::TRACEPARENT), values(&names::TRACESTATE))
 }
 
 /// The upstream the client asked for.
 pub(super) fn wanted_upstream(headers: &HeaderMap) -> Option<&str> {
-    headers.get("x-tollgate-upstream").and_then(|value| value.to_str().ok()).map(str::trim)
+    headers.get(&names::UPSTREAM).and_then(|value| value.to_str().ok()).map(str::trim)
 }
 
 /// Request headers as the upstream gets them: without hop-by-hop headers, the caller's credentials,
@@ -89,16 +96,9 @@ pub(super) fn to_upstream(from: &HeaderMap, passes_trailers: bool) -> HeaderMap 
     let nominated = nominated(from);
     let mut kept = HeaderMap::with_capacity(from.len() + 4);
     for (name, value) in from {
-        let text = name.as_str();
         let dropped = (is_hop_by_hop(name) && !(passes_trailers && name == header::TRAILER))
-            || nominated.iter().any(|nominee| nominee == text)
-            || CREDENTIALS.contains(&text)
-            || READ_HERE.contains(&text)
-            || text.starts_with("x-tollgate-")
-            || text.starts_with("helicone-")
-            || name == header::HOST
-            || name == header::CONTENT_LENGTH
-            || name == header::EXPECT;
+            || nominated.iter().any(|nominee| nominee == name.as_str())
+            || is_for_us(name.as_str());
         if dropped {
             continue;
         }
@@ -125,68 +125,86 @@ fn without_keys(protocols: &HeaderValue) -> Option<HeaderValue> {
 /// Response headers as the client gets them: without hop-by-hop headers. Order and values stay. A length
 /// stays only if the body is framed by it: beside `transfer-encoding` it would cut the body short.
 /// `trailer` stays: trailers are relayed, and HTTP/1.1 sends only those that were announced.
-pub(super) fn to_client(from: &HeaderMap, keeps_length: bool) -> HeaderMap {
-    let nominated = nominated(from);
-    let mut kept = HeaderMap::with_capacity(from.len() + 8);
-    for (name, value) in from {
-        let dropped = (is_hop_by_hop(name) && name != header::TRAILER)
+pub(super) fn to_client(mut from: HeaderMap, keeps_length: bool) -> HeaderMap {
+    let nominated = nominated(&from);
+    let drops = |name: &HeaderName| {
+        (is_hop_by_hop(name) && name != header::TRAILER)
             || nominated.iter().any(|nominee| nominee == name.as_str())
-            || (!keeps_length && name == header::CONTENT_LENGTH);
-        if !dropped {
-            kept.append(name.clone(), value.clone());
+            || (!keeps_length && name == header::CONTENT_LENGTH)
+    };
+    if !from.keys().any(drops) {
+        from.reserve(OUR_HEADERS);
+        return from;
+    }
+    // taking one out of the map would put the last one in its place
+    let mut kept = HeaderMap::with_capacity(from.len() + OUR_HEADERS);
+    let mut last: Option<HeaderName> = None;
+    for (name, value) in from {
+        last = name.or(last);
+        if let Some(name) = last.as_ref().filter(|name| !drops(name)) {
+            kept.append(name, value);
         }
     }
     kept
 }
 
+/// Headers that Tollgate adds to an answer.
+const OUR_HEADERS: usize = 8;
+
 /// The trace as the upstream continues it: our attempt is the parent; vendors' state and baggage go on.
 pub(super) fn continue_trace(sent: &mut HeaderMap, from: &HeaderMap, trace: &TraceContext, parent: &str) {
-    set(sent, "traceparent", parent);
+    set(sent, &names::TRACEPARENT, parent);
     if let Some(state) = trace.tracestate.as_deref().filter(|state| !state.is_empty()) {
-        set(sent, "tracestate", state);
+        set(sent, &names::TRACESTATE, state);
     }
-    for baggage in from.get_all("baggage") {
-        sent.append("baggage", baggage.clone());
+    for baggage in from.get_all(&names::BAGGAGE) {
+        sent.append(&names::BAGGAGE, baggage.clone());
     }
 }
 
 /// A header value from text that we made; text that cannot be one is left out.
-pub(super) fn set(headers: &mut HeaderMap, name: &'static str, text: &str) {
+pub(super) fn set(headers: &mut HeaderMap, name: impl IntoHeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
-        headers.insert(HeaderName::from_static(name), value);
+        headers.insert(name, value);
     }
 }
 
-/// The caller's credentials: exactly one of ours replaces them (FAULTS A16).
-const CREDENTIALS: &[&str] = &[
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "xi-api-key",
-    "cookie",
-    "proxy-authorization",
-];
-/// Read here and not forwarded; the trace context is written anew per attempt.
-const READ_HERE: &[&str] =
-    &["x-litellm-tags", "cf-aig-metadata", "traceparent", "tracestate", "baggage", "b3", "x-amzn-trace-id"];
+/// Whether a header of a request ends here, beside those that are hop-by-hop.
+fn is_for_us(name: &str) -> bool {
+    match name {
+        // the caller's credentials: exactly one of ours replaces them (FAULTS A16)
+        "authorization" | "x-api-key" | "api-key" | "x-goog-api-key" | "xi-api-key" | "cookie"
+        // read here; the trace context is written anew per attempt
+        | "x-litellm-tags" | "cf-aig-metadata" | "traceparent" | "tracestate" | "baggage" | "b3" | "x-amzn-trace-id"
+        // what frames the body is the client library's
+        | "host" | "content-length" | "expect" => true,
+        other => other.starts_with("x-tollgate-") || other.starts_with("helicone-"),
+    }
+}
+
+/// Whether [`labels`] may read it.
+fn may_be_label(name: &HeaderName) -> bool {
+    let known = ["x-tollgate-", "helicone-", "x-litellm-tags", "cf-aig-metadata"];
+    known.iter().any(|start| name.as_str().starts_with(start))
+}
+
 /// A label longer than this is cut: it becomes a column, not a document.
 const LONGEST_LABEL: usize = 256;
 const MOST_TAGS: usize = 32;
 
 fn is_hop_by_hop(name: &HeaderName) -> bool {
-    const NAMES: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-    ];
-    NAMES.contains(&name.as_str())
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 /// Names listed in `Connection`. Framing and identity do not depend on them: the body is framed anew, and
@@ -196,7 +214,7 @@ fn nominated(headers: &HeaderMap) -> Vec<String> {
     values.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect()
 }
 
-fn first_text(headers: &HeaderMap, names: &[&str]) -> String {
+fn first_text(headers: &HeaderMap, names: &[&HeaderName]) -> String {
     let found = names.iter().find_map(|name| headers.get(*name));
     found.map(|value| bounded(&String::from_utf8_lossy(value.as_bytes()))).unwrap_or_default()
 }
@@ -216,9 +234,23 @@ fn add_tag(tags: &mut BTreeMap<String, String>, name: &str, text: &str) {
     }
 }
 
+/// As much of a text as a label has.
+pub(super) fn cut(text: &str) -> &str {
+    // most labels have no more bytes than that
+    if text.len() <= LONGEST_LABEL {
+        return text;
+    }
+    let end = text.char_indices().nth(LONGEST_LABEL).map_or(text.len(), |(end, _)| end);
+    &text[..end]
+}
+
 /// As the ledger keeps it: what budgets count by must be the same name there.
 pub(super) fn bounded(text: &str) -> String {
-    text.chars().take(LONGEST_LABEL).map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
+    let text = cut(text);
+    if !text.as_bytes().contains(&0) {
+        return text.to_owned();
+    }
+    text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -255,9 +287,18 @@ mod tests {
 
     #[test]
     fn answer_headers_keep_their_order_and_values() {
-        let kept = to_client(&map(&[("b", "2"), ("connection", "close"), ("a", "1"), ("b", "3")]), true);
-        let pairs: Vec<_> = kept.iter().map(|(n, v)| (n.as_str(), v.to_str().unwrap())).collect();
-        assert_eq!(pairs, [("b", "2"), ("b", "3"), ("a", "1")]);
+        let kept = |pairs: &[(&'static str, &'static str)], keeps_length| {
+            let kept = to_client(map(pairs), keeps_length);
+            kept.iter().map(|(n, v)| format!("{n}: {}", v.to_str().unwrap())).collect::<Vec<_>>()
+        };
+        let plain = [("b", "2"), ("content-length", "5"), ("a", "1"), ("b", "3")];
+        assert_eq!(kept(&plain, true), ["b: 2", "b: 3", "content-length: 5", "a: 1"]);
+        assert_eq!(kept(&plain, false), ["b: 2", "b: 3", "a: 1"]);
+        let hops =
+            [("b", "2"), ("connection", "close, C"), ("c", "9"), ("a", "1"), ("trailer", "d"), ("b", "3")];
+        assert_eq!(kept(&hops, true), ["b: 2", "b: 3", "a: 1", "trailer: d"]);
+        let twice = [("te", "1"), ("te", "2"), ("a", "1"), ("a", "2"), ("upgrade", "x")];
+        assert_eq!(kept(&twice, true), ["a: 1", "a: 2"]);
     }
 
     #[test]

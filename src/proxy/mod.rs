@@ -28,6 +28,7 @@ mod intake;
 mod late;
 mod lines;
 mod lost;
+mod names;
 mod need;
 mod part;
 mod passing;

@@ -10,7 +10,7 @@ use crate::base::usage::Usage;
 use crate::budget::Need;
 use crate::dialect::path::Operation;
 use crate::dialect::request::RequestFacts;
-use crate::pricing::cost::{Terms, ceiling_at, cost};
+use crate::pricing::cost::{Ceiling, Terms, ceiling_at, cost};
 use crate::pricing::price::{Price, Tier};
 use crate::routing::router::Target;
 
@@ -19,7 +19,6 @@ use crate::routing::router::Target;
 #[derive(Debug, Clone)]
 pub(super) struct Needs {
     targets: Vec<OfTarget>,
-    tiers: Vec<Tier>,
     /// Answers that are made; output is counted over all of them.
     pub(super) choices: u64,
     /// What attempts that were lost may cost.
@@ -32,6 +31,8 @@ struct OfTarget {
     input: u64,
     /// The most output.
     cap: u64,
+    /// What its tokens can cost, at each tariff within reach.
+    ceilings: [Option<Ceiling>; TIERS],
     beside: Beside,
 }
 
@@ -47,25 +48,21 @@ impl Needs {
     /// Of a request to any of its targets. One without a price of its own costs what a budget says it does.
     pub(super) fn of(x: &Exchange, request: &ReadRequest) -> Self {
         let choices = request.facts.choices.max(1);
+        let tiers = tiers_within_reach(&request.facts);
         let of_target = |target: &Target| {
             let price = price_of(x, target);
             let (input, cap) = tokens_at_most(x, request, price.as_deref());
             let beside = price.as_deref().map(|price| beside_tokens(x, request, price, input));
             let beside = beside.unwrap_or_default();
-            OfTarget { price, input, cap, beside }
+            let ceilings = price.as_deref().map(|price| ceilings(price, tiers, input)).unwrap_or_default();
+            OfTarget { price, input, cap, ceilings, beside }
         };
-        Self {
-            targets: request.targets.iter().map(of_target).collect(),
-            tiers: tiers_within_reach(&request.facts),
-            choices,
-            lost: NanoUsd::ZERO,
-        }
+        Self { targets: request.targets.iter().map(of_target).collect(), choices, lost: NanoUsd::ZERO }
     }
 
     /// Whether every target's price is known, that of each tool included.
     pub(super) fn is_priced(&self) -> bool {
-        let is_priced =
-            |target: &OfTarget| !target.beside.has_gaps && self.cost(target, target.cap).is_some();
+        let is_priced = |target: &OfTarget| !target.beside.has_gaps && target.cost(target.cap).is_some();
         self.targets.iter().all(is_priced)
     }
 
@@ -82,7 +79,7 @@ impl Needs {
     /// The price of the dearest target.
     pub(super) fn price(&self) -> Option<Arc<Price>> {
         // of equals the first, which is asked first
-        let dearest = self.targets.iter().rev().max_by_key(|target| self.cost(target, target.cap))?;
+        let dearest = self.targets.iter().rev().max_by_key(|target| target.cost(target.cap))?;
         dearest.price.clone()
     }
 
@@ -123,7 +120,7 @@ impl Needs {
         for target in &self.targets {
             let output = output(target);
             most.tokens = most.tokens.max(target.input.saturating_add(output));
-            most.cost = most.cost.max(self.cost(target, output).unwrap_or_default());
+            most.cost = most.cost.max(target.cost(output).unwrap_or_default());
         }
         most.cost = most.cost + self.lost;
         most
@@ -141,13 +138,13 @@ impl Needs {
         }
         Some(known)
     }
+}
 
+impl OfTarget {
     /// `None` where the price knows neither the tokens nor the measure of the answer.
-    fn cost(&self, target: &OfTarget, output: u64) -> Option<NanoUsd> {
-        let price = target.price.as_deref()?;
-        let by_tier = |tier: &Tier| ceiling_at(price, *tier, target.input, output);
-        let by_tokens = self.tiers.iter().filter_map(by_tier).max();
-        by_tokens.into_iter().chain(target.beside.cost).reduce(|a, b| a + b)
+    fn cost(&self, output: u64) -> Option<NanoUsd> {
+        let by_tokens = self.ceilings.iter().flatten().map(|ceiling| ceiling.with_output(output)).max();
+        by_tokens.into_iter().chain(self.beside.cost).reduce(|a, b| a + b)
     }
 }
 
@@ -176,13 +173,28 @@ fn tokens_at_most(x: &Exchange, request: &ReadRequest, price: Option<&Price>) ->
 
 /// Tiers that the answer may be billed at. Asking for none, or for `auto`, leaves it to the account's
 /// own setting, which may be the faster one.
-fn tiers_within_reach(facts: &RequestFacts) -> Vec<Tier> {
+fn tiers_within_reach(facts: &RequestFacts) -> [Tier; TIERS] {
     let asked = match facts.service_tier.as_deref() {
         None | Some("auto") => Tier::Priority,
         Some(tier) => Tier::from_word(tier),
     };
-    let speed = facts.speed.as_deref().map(Tier::from_word);
-    [Tier::Standard, asked].into_iter().chain(speed).collect()
+    let speed = facts.speed.as_deref().map(Tier::from_word).unwrap_or_default();
+    [Tier::Standard, asked, speed]
+}
+
+/// The standard one, the one that is asked for, and a speed.
+const TIERS: usize = 3;
+
+fn ceilings(price: &Price, tiers: [Tier; TIERS], input: u64) -> [Option<Ceiling>; TIERS] {
+    let mut ceilings = [None; TIERS];
+    for (place, (ceiling, tier)) in ceilings.iter_mut().zip(tiers).enumerate() {
+        let (tier, tariff) = price.tariff(tier);
+        // a tier without rates of its own is the standard one, which comes first
+        if place == 0 || tier != Tier::Standard {
+            *ceiling = Ceiling::of(tariff, input);
+        }
+    }
+    ceilings
 }
 
 /// Characters to speak, seconds of audio, images; and the tools that the request lets the upstream use.

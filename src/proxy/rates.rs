@@ -9,6 +9,7 @@ use http::HeaderMap;
 use super::error::Refusal;
 use super::exchange::{Books, Exchange};
 use super::headers;
+use super::names;
 use super::request::ReadRequest;
 use crate::base::clock::Clock;
 use crate::limits::{self, LimitHit, Limiter, Standing, TokenAsk, reset_text};
@@ -135,14 +136,14 @@ impl Told {
         let standings = self.limiters.iter().map(|limiter| limiter.standing(now));
         let Some(Standing { requests, tokens }) = standings.reduce(Standing::tightest) else { return };
         if let Some(rate) = requests {
-            headers::set(answer, "x-ratelimit-limit-requests", &rate.limit.to_string());
-            headers::set(answer, "x-ratelimit-remaining-requests", &rate.remaining.to_string());
-            headers::set(answer, "x-ratelimit-reset-requests", &reset_text(rate.reset));
+            headers::set(answer, &names::LIMIT_REQUESTS, &rate.limit.to_string());
+            headers::set(answer, &names::REMAINING_REQUESTS, &rate.remaining.to_string());
+            headers::set(answer, &names::RESET_REQUESTS, &reset_text(rate.reset));
         }
         if let Some(rate) = tokens {
-            headers::set(answer, "x-ratelimit-limit-tokens", &rate.limit.to_string());
-            headers::set(answer, "x-ratelimit-remaining-tokens", &rate.remaining.to_string());
-            headers::set(answer, "x-ratelimit-reset-tokens", &reset_text(rate.reset));
+            headers::set(answer, &names::LIMIT_TOKENS, &rate.limit.to_string());
+            headers::set(answer, &names::REMAINING_TOKENS, &rate.remaining.to_string());
+            headers::set(answer, &names::RESET_TOKENS, &reset_text(rate.reset));
         }
     }
 }

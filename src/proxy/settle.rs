@@ -10,6 +10,7 @@ use super::estimate::count_later;
 use super::exchange::Books;
 use super::headers;
 use super::late;
+use super::names;
 use super::need::reserved_usage;
 use super::rates;
 use super::report::report;
@@ -193,7 +194,7 @@ pub(super) fn is_untold(books: &Books, reading: &Reading) -> bool {
 /// Takes over what the answer said about itself.
 pub(super) fn absorb(books: &mut Books, reading: &Reading) {
     if let Some(model) = &reading.model {
-        books.record.response_model = model.chars().take(256).collect();
+        books.record.response_model = headers::cut(model).into();
     }
     books.answered.id.clone_from(&reading.response_id);
     books.answered.finish_reasons.clone_from(&reading.finish_reasons);
@@ -334,11 +335,11 @@ pub(super) fn standing_headers(budgets: &Watched, now: Timestamp, headers: &mut 
         }
         if let Some(percent) = state.crossed {
             let warning = format!("{}: {percent}% of {}", standing.scope(), state.limit);
-            headers::set(headers, "x-tollgate-budget-warning", &warning);
+            headers::set(headers, &names::BUDGET_WARNING, &warning);
         }
     }
     if let Some(left) = least {
         let left = left.max(NanoUsd::ZERO).to_usd_string();
-        headers::set(headers, "x-tollgate-budget-remaining-usd", &left);
+        headers::set(headers, &names::BUDGET_REMAINING, &left);
     }
 }

@@ -4,6 +4,7 @@
 //! `tracestate`. Source: <https://www.w3.org/TR/trace-context-2/>.
 
 use crate::base::chance::Chance;
+use crate::base::digits::Hex;
 
 /// The trace that a request belongs to: the caller's, or one of our own.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,13 +61,20 @@ impl TraceContext {
     #[must_use]
     pub fn traceparent(&self, span_id: u64, sampled: bool) -> String {
         let flags = if sampled { SAMPLED } else { 0 } | if self.random { RANDOM } else { 0 };
-        format!("00-{:032x}-{span_id:016x}-{flags:02x}", self.trace_id)
+        let mut text = String::with_capacity(HEAD);
+        text.push_str("00-");
+        text.push_str(Hex::of(self.trace_id).as_str());
+        text.push('-');
+        text.push_str(Hex::of(span_id.into()).last(16));
+        text.push('-');
+        text.push_str(Hex::of(flags.into()).last(2));
+        text
     }
 
     /// The trace id as 32 hex digits, as logs and the ledger have it.
     #[must_use]
     pub fn trace_id_hex(&self) -> String {
-        format!("{:032x}", self.trace_id)
+        Hex::of(self.trace_id).as_str().to_owned()
     }
 }
 

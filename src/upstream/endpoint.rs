@@ -42,6 +42,8 @@ pub struct Upstream {
     pub credential: Option<(HeaderName, HeaderValue)>,
     /// Headers set on every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The convention's word for its host, if it has one.
+    well_known: Option<&'static str>,
     /// Models that answered 400 to the spliced usage option.
     refuses_usage: Names,
     /// Models that have reported hidden reasoning.
@@ -130,6 +132,7 @@ impl Upstream {
             propagate_trace: section.propagate_trace.unwrap_or_else(|| is_private(authority.host())),
             credential: credential(name, section, kind)?,
             headers: extra_headers(name, section)?,
+            well_known: well_known(authority.host()),
             refuses_usage: Names::default(),
             reasons: Arc::default(),
             scheme,
@@ -177,12 +180,17 @@ impl Upstream {
     /// `gen_ai.provider.name`: the convention's word for well-known hosts, else the upstream's name.
     #[must_use]
     pub fn provider(&self) -> &str {
-        let host = self.authority.host();
-        PROVIDERS
-            .iter()
-            .find(|(suffix, _)| host == *suffix || host.ends_with(&format!(".{suffix}")))
-            .map_or(self.name.as_str(), |(_, provider)| provider)
+        self.well_known.unwrap_or(&self.name)
     }
+}
+
+/// The convention's word for a host that it knows.
+fn well_known(host: &str) -> Option<&'static str> {
+    let is_of = |suffix: &str| {
+        let rest = host.strip_suffix(suffix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    PROVIDERS.iter().find(|(suffix, _)| is_of(suffix)).map(|(_, provider)| *provider)
 }
 
 /// Host suffix to `gen_ai.provider.name` (`OpenTelemetry` `GenAI` conventions 1.41).
@@ -288,6 +296,20 @@ mod tests {
         for url in ["ftp://x/v1", "/v1", "https://x/v1?a=b", ""] {
             let built = Upstream::build("u", &section(&format!(r#"{{"base_url":"{url}"}}"#)));
             assert!(matches!(built, Err(UpstreamFault::BaseUrl { .. })), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_the_convention_knows_names_its_provider_and_any_other_its_upstream() {
+        for (host, provider) in [
+            ("api.openai.com", "openai"),
+            ("res.openai.azure.com", "azure.ai.openai"),
+            ("notanthropic.com", "u"),
+            ("anthropic.com.example", "u"),
+            ("127.0.0.1:9", "u"),
+        ] {
+            let built = Upstream::build("u", &section(&format!(r#"{{"base_url":"http://{host}/v1"}}"#)));
+            assert_eq!(built.unwrap().provider(), provider, "{host}");
         }
     }
 

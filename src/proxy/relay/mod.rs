@@ -19,6 +19,7 @@ use super::exchange::Exchange;
 use super::headers;
 use super::hold::withdraw;
 use super::late;
+use super::names;
 use super::rates;
 use super::settle::{End, standing_headers};
 use super::socket::{self, Switched};
@@ -78,7 +79,7 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
             note_sent(&mut x, &bytes);
             let (budgets, clock) = (x.watched(), x.door.clock.clone());
             if let Some(cost) = x.close(End::answered(status, meter.finish(), true)) {
-                headers::set(response.headers_mut(), "x-tollgate-cost-usd", &cost.to_usd_string());
+                headers::set(response.headers_mut(), &names::COST, &cost.to_usd_string());
             }
             // the reservation is settled: this is what the next request has
             standing_headers(&budgets, clock.now(), response.headers_mut());
@@ -93,7 +94,7 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
         AnswerBody::Remembered(bytes) => {
             x.note_first_output();
             note_sent(&mut x, &bytes);
-            headers::set(response.headers_mut(), "x-tollgate-cost-usd", "0.00");
+            headers::set(response.headers_mut(), &names::COST, "0.00");
             x.close(End::remembered());
             Outgoing::ready(bytes)
         }
@@ -135,13 +136,13 @@ pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
 
 /// The headers that Tollgate adds to every answer.
 fn stamp(x: &Exchange, headers: &mut HeaderMap) {
-    headers::set(headers, "x-tollgate-request-id", &x.id.to_string());
+    headers::set(headers, &names::REQUEST_ID, &x.id.to_string());
     if !x.record.upstream.is_empty() && (x.was_dispatched() || x.record.cache != CacheResult::Off) {
-        headers::set(headers, "x-tollgate-upstream", &x.record.upstream);
-        headers::set(headers, "x-tollgate-attempts", &x.record.attempts.to_string());
+        headers::set(headers, &names::UPSTREAM, &x.record.upstream);
+        headers::set(headers, &names::ATTEMPTS, &x.record.attempts.to_string());
     }
     if x.record.cache != CacheResult::Off {
-        headers::set(headers, "x-tollgate-cache", x.record.cache.as_str());
+        headers::set(headers, &names::CACHE, x.record.cache.as_str());
     }
     standing_headers(&x.watched(), x.now(), headers);
     let overhead = x.record.overhead_us;
@@ -149,7 +150,7 @@ fn stamp(x: &Exchange, headers: &mut HeaderMap) {
         let (whole, part) = (overhead / 1_000, overhead % 1_000);
         // beside the upstream's own
         if let Ok(value) = HeaderValue::from_str(&format!("tollgate;dur={whole}.{part:03}")) {
-            headers.append("server-timing", value);
+            headers.append(&names::SERVER_TIMING, value);
         }
     }
 }

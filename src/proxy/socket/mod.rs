@@ -136,7 +136,7 @@ pub(super) fn switch(
     if is_unread && x.policy.refuse_unmetered && x.has_budget() {
         return Err(Refusal::UnmeteredPath);
     }
-    let mut headers = headers::to_client(&parts.headers, false);
+    let mut headers = headers::to_client(std::mem::take(&mut parts.headers), false);
     ask_to_switch(&mut headers);
     x.record.stream = true;
     let switched = Switched { client, upstream: theirs, agreed, _attempt: attempt };
