@@ -86,7 +86,11 @@ impl Body for Outgoing {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Ready(None))
+        match self {
+            Self::Ready(bytes) => bytes.is_none(),
+            Self::Relayed(relay) => relay.is_done(),
+            Self::Cut(_) | Self::Broken => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -39,6 +39,11 @@ impl<B: Body<Data = Bytes> + Send + Unpin + 'static> Relay<B> {
         self.flow.as_ref().map_or_else(SizeHint::default, |flow| flow.size_hint())
     }
 
+    /// Whether the client has all of an answer that ended well.
+    pub(in crate::proxy) fn is_done(&self) -> bool {
+        self.flow.as_ref().is_some_and(|flow| flow.is_done())
+    }
+
     /// A panic of ours: what went out counts as far as the meter can still tell.
     pub(in crate::proxy) fn fail(&mut self) {
         if let Some(flow) = &mut self.flow {

@@ -85,6 +85,8 @@ fn answer() -> (Bytes, Vec<usize>) {
 /// An upstream's body, in the pieces in which it comes, and whether it breaks off after them.
 struct Scripted {
     pieces: VecDeque<Bytes>,
+    /// Nothing is there until it is asked for again: no two pieces come together.
+    pauses: bool,
     breaks_off: bool,
 }
 
@@ -94,16 +96,40 @@ impl Scripted {
         let mut pieces = VecDeque::from([whole.slice(..cut)]);
         pieces.extend(whole.slice(cut..).chunks(4_096).map(Bytes::copy_from_slice));
         pieces.retain(|piece| !piece.is_empty());
-        Self { pieces, breaks_off: false }
+        Self { pieces, pauses: false, breaks_off: false }
     }
 
     /// The upstream will break off after these bytes.
     fn broken_after(bytes: Bytes) -> Self {
-        Self { pieces: VecDeque::from([bytes]), breaks_off: true }
+        Self { pieces: VecDeque::from([bytes]), pauses: false, breaks_off: true }
     }
 }
 
 impl Body for Scripted {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        if std::mem::take(&mut self.pauses) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.pauses = true;
+        let piece = self.pieces.pop_front().map(|piece| Ok(Frame::data(piece)));
+        Poll::Ready(piece.or(self.breaks_off.then_some(Err("broken off"))))
+    }
+}
+
+/// A body of which all is there at once, and which breaks off or ends then.
+struct AtOnce {
+    pieces: VecDeque<Bytes>,
+    breaks_off: bool,
+}
+
+impl Body for AtOnce {
     type Data = Bytes;
     type Error = &'static str;
 
@@ -361,6 +387,37 @@ async fn a_client_that_leaves_between_the_last_word_and_the_count_pays_the_count
         let row = house.rows().remove(&id).unwrap();
         let told = (told(), UsageSource::Reported, Disconnect::Drained);
         assert_eq!((row.usage, row.usage_source, row.disconnect), told, "{draining:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_there_together_goes_out_as_one_frame_before_the_end_or_the_break() {
+    let (whole, ends) = answer();
+    let house = House::new();
+    for breaks_off in [false, true] {
+        let x = house.exchange();
+        let id = x.record.id;
+        let meter = Meter::new(x.endpoint.operation, 200, Some("text/event-stream"), None);
+        let live = Live {
+            incoming: AtOnce {
+                pieces: ends.windows(2).map(|at| whole.slice(at[0]..at[1])).collect(),
+                breaks_off,
+            },
+            unask: None,
+            idle_timeout: Duration::from_secs(600),
+            draining: Draining::Never,
+            active: house.attempt(),
+        };
+        let mut relay = Relay::new(x, meter, live);
+        let frame = poll_fn(|cx| relay.poll_frame(cx)).await.unwrap().unwrap();
+        assert_eq!(frame.data_ref().unwrap(), &whole[ends[0]..*ends.last().unwrap()]);
+        // an end is known with the last bytes, and a break only breaks after them
+        assert_eq!(relay.is_done(), !breaks_off);
+        let end = poll_fn(|cx| relay.poll_frame(cx)).await;
+        assert_eq!(end.map(|frame| frame.is_err()), breaks_off.then_some(true));
+        house.rest().await;
+        let outcome = if breaks_off { Outcome::Truncated } else { Outcome::Completed };
+        assert_eq!(house.rows().remove(&id).unwrap().outcome, outcome);
     }
 }
 

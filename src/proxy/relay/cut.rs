@@ -8,9 +8,53 @@ use crate::dialect::path::Operation;
 use crate::proxy::error::Refusal;
 use crate::proxy::exchange::Books;
 
-/// Where the bytes that a client got stand in their event.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tail {
+/// The last bytes that a client got: they tell where in an event it stands. A stream begins between two events.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tail([u8; 3]);
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self(*b"\n\n\n")
+    }
+}
+
+impl Tail {
+    /// Takes note of what goes out.
+    pub(super) fn note(&mut self, bytes: &[u8]) {
+        let Self(last) = self;
+        let fresh = &bytes[bytes.len().saturating_sub(last.len())..];
+        last.rotate_left(fresh.len());
+        let kept = last.len() - fresh.len();
+        last[kept..].copy_from_slice(fresh);
+    }
+
+    fn place(self) -> Place {
+        let [first, second, last] = self.0;
+        let ends_line = |byte| byte == b'\n' || byte == b'\r';
+        // CRLF is one end of a line
+        let before = if [second, last] == *b"\r\n" { first } else { second };
+        Place {
+            in_line: !ends_line(last),
+            in_event: !(ends_line(last) && ends_line(before)),
+            after_cr: last == b'\r',
+        }
+    }
+
+    /// What `bytes` begin with until the event under way has ended: nothing between two events, `None` if
+    /// it does not end there.
+    fn rest_of_event(self, bytes: &[u8]) -> Option<usize> {
+        let (mut place, mut at) = (self.place(), 0);
+        while place.in_line || place.in_event {
+            at += place.line(&bytes[at..])?;
+        }
+        let is_split = place.after_cr && bytes.get(at) == Some(&b'\n');
+        Some(at + usize::from(is_split))
+    }
+}
+
+/// A place in a stream of events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Place {
     /// Whether the line under way has bytes.
     in_line: bool,
     /// Whether the event under way has lines.
@@ -19,26 +63,7 @@ pub(super) struct Tail {
     after_cr: bool,
 }
 
-impl Tail {
-    /// Takes note of what went out.
-    pub(super) fn note(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        while let Some(end) = self.line(rest) {
-            rest = &rest[end..];
-        }
-    }
-
-    /// What `bytes` begin with until the event under way has ended: nothing between two events, `None` if
-    /// it does not end there.
-    fn rest_of_event(mut self, bytes: &[u8]) -> Option<usize> {
-        let mut at = 0;
-        while self.in_line || self.in_event {
-            at += self.line(&bytes[at..])?;
-        }
-        let is_split = self.after_cr && bytes.get(at) == Some(&b'\n');
-        Some(at + usize::from(is_split))
-    }
-
+impl Place {
     /// Reads one line, or what there is of it; answers where it ended.
     fn line(&mut self, bytes: &[u8]) -> Option<usize> {
         if bytes.is_empty() {
@@ -92,6 +117,22 @@ mod tests {
         at_once.note(sent.as_bytes());
         assert_eq!(tail.rest_of_event(next.as_bytes()), at_once.rest_of_event(next.as_bytes()), "{sent:?}");
         tail.rest_of_event(next.as_bytes())
+    }
+
+    #[test]
+    fn the_last_bytes_tell_the_place_that_reading_all_of_them_tells() {
+        for number in 0..3_usize.pow(8) {
+            let stream: Vec<u8> = (0..8).map(|digit| b"a\r\n"[number / 3_usize.pow(digit) % 3]).collect();
+            for end in 0..=stream.len() {
+                let (mut tail, mut read, mut at) = (Tail::default(), Place::default(), 0);
+                tail.note(&stream[..end / 2]);
+                tail.note(&stream[end / 2..end]);
+                while let Some(length) = read.line(&stream[at..end]) {
+                    at += length;
+                }
+                assert_eq!(tail.place(), read, "{:?}", &stream[..end]);
+            }
+        }
     }
 
     #[test]

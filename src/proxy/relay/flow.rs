@@ -1,22 +1,24 @@
 //! The bytes of an answer, from the upstream towards the client, and what is read in passing.
 
-use std::collections::VecDeque;
+mod end;
+
 use std::future::{Future as _, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 use super::count::{Counting, let_go};
 use super::cut::{Tail, last_words};
 use super::live::{BROKEN_OFF, FELL_SILENT, Live};
 use super::note_sent;
+use super::pieces::Pieces;
+use super::silence::Silence;
 use crate::base::failpoint::Failpoint;
 use crate::budget;
 use crate::dialect::meter::Meter;
@@ -28,7 +30,6 @@ use crate::proxy::exchange::Exchange;
 use crate::proxy::follow::{self, Counted, Step};
 use crate::proxy::policy::Door;
 use crate::proxy::rates;
-use crate::proxy::settle::{CLIENT_GONE, End};
 use crate::signals::Active;
 use crate::store::record::Outcome;
 use crate::upstream::endpoint::Draining;
@@ -56,16 +57,16 @@ pub(super) struct Flow<B> {
     /// `None` once the answer was cut: nobody pays for more.
     incoming: Option<B>,
     unask: Option<Unask>,
-    /// Pieces that the removal of our own question left over, to be sent next.
-    pieces: VecDeque<Bytes>,
-    scratch: Vec<Bytes>,
+    /// What is ready for the client.
+    ready: Pieces,
+    /// It was looked whether more is ready, and there was not: whoever asks now is woken when there is.
+    is_looked_for: bool,
     /// What the upstream sent after the body; the last frame.
     trailers: Option<HeaderMap>,
-    idle_timeout: Duration,
-    idle: Pin<Box<Sleep>>,
-    /// Set while the timer runs for the present silence.
-    silence: bool,
+    silence: Silence,
     ended: bool,
+    /// What broke.
+    broken: Option<&'static str>,
     /// `None` of an encoded answer: nothing can be said in the middle of one.
     tail: Option<Tail>,
     /// A piece that nobody gets yet.
@@ -93,13 +94,12 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             open: Some((x, meter)),
             incoming: Some(live.incoming),
             unask: live.unask,
-            pieces: VecDeque::new(),
-            scratch: Vec::new(),
+            ready: Pieces::default(),
+            is_looked_for: false,
             trailers: None,
-            idle_timeout: live.idle_timeout,
-            idle: Box::pin(sleep(live.idle_timeout)),
-            silence: false,
+            silence: Silence::up_to(live.idle_timeout),
             ended: false,
+            broken: None,
             tail,
             waiting: None,
             draining: live.draining,
@@ -108,48 +108,65 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
         }
     }
 
+    /// The next frame: all that is ready of the answer, however many pieces it came in, and not a moment later.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Next {
-        loop {
-            if let Some(piece) = self.pieces.pop_front() {
-                self.note_piece(&piece);
-                return Poll::Ready(Some(Ok(Frame::data(piece))));
-            }
-            if let Some(waiting) = &mut self.waiting {
-                match &mut waiting.until {
-                    Until::Counted(counting) => {
-                        let counted = ready!(counting.poll(cx));
-                        self.take_counted(counted);
-                    }
-                    Until::Refilled(rest) => {
-                        ready!(rest.as_mut().poll(cx));
-                        self.take_rested();
-                    }
-                }
-                continue;
-            }
-            if self.incoming.is_none() && !self.ended {
-                self.end(Outcome::Cut, Some(OUT_OF_MONEY));
-                return Poll::Ready(Some(Err(BrokenOff)));
-            }
-            if self.ended {
-                self.end(Outcome::Completed, None);
-                return Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
-            }
-            match ready!(self.poll_upstream(cx)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => self.take_in(data),
-                    Err(frame) => {
-                        self.trailers = frame.into_trailers().ok();
-                        self.take_end();
-                    }
-                },
-                Some(Err(error)) => {
-                    self.end(Outcome::Truncated, Some(error));
-                    return Poll::Ready(Some(Err(BrokenOff)));
-                }
-                None => self.take_end(),
+        if std::mem::take(&mut self.is_looked_for) {
+            return Poll::Pending;
+        }
+        while !(self.is_over() || self.ready.are_enough()) {
+            if self.poll_more(cx).is_pending() {
+                let frame = self.hand_out();
+                self.is_looked_for = frame.is_some();
+                return frame.map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
             }
         }
+        match self.hand_out() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
+            None => Poll::Ready(self.finish()),
+        }
+    }
+
+    /// Whether nothing is to be expected from the upstream.
+    const fn is_over(&self) -> bool {
+        self.ended || self.broken.is_some() || self.incoming.is_none()
+    }
+
+    /// Whether the client has all of an answer that ended well: it need not ask for more.
+    pub(super) fn is_done(&self) -> bool {
+        self.ended && self.ready.is_empty() && self.trailers.is_none()
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.waiting {
+            None => match ready!(self.poll_upstream(cx)) {
+                Some(Ok(frame)) => self.take_frame(frame),
+                Some(Err(error)) => self.broken = Some(error),
+                None => self.take_end(),
+            },
+            Some(Waiting { until: Until::Counted(counting), .. }) => {
+                let counted = ready!(counting.poll(cx));
+                self.take_counted(counted);
+            }
+            Some(Waiting { until: Until::Refilled(rest), .. }) => {
+                ready!(rest.as_mut().poll(cx));
+                self.take_rested();
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// What follows the last piece.
+    fn finish(&mut self) -> Option<Result<Frame<Bytes>, BrokenOff>> {
+        if let Some(error) = self.broken {
+            self.end(Outcome::Truncated, Some(error));
+            return Some(Err(BrokenOff));
+        }
+        if !self.ended {
+            self.end(Outcome::Cut, Some(OUT_OF_MONEY));
+            return Some(Err(BrokenOff));
+        }
+        self.end(Outcome::Completed, None);
+        self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))
     }
 
     /// The size, where the bytes pass through as they are.
@@ -164,17 +181,21 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
         if let Poll::Ready(next) = Pin::new(incoming).poll_frame(cx) {
-            self.silence = false;
+            self.silence.is_broken();
             return Poll::Ready(next.map(|frame| frame.map_err(|_| BROKEN_OFF)));
         }
-        if !self.silence {
-            // moving the timer only when silence begins keeps it off the path of busy streams
-            self.silence = true;
-            let until = Instant::now() + self.idle_timeout;
-            self.idle.as_mut().reset(until);
-        }
-        ready!(self.idle.as_mut().poll(cx));
+        ready!(self.silence.poll(cx));
         Poll::Ready(Some(Err(FELL_SILENT)))
+    }
+
+    fn take_frame(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(data) => self.take_in(data),
+            Err(frame) => {
+                self.trailers = frame.into_trailers().ok();
+                self.take_end();
+            }
+        }
     }
 
     fn take_in(&mut self, data: Bytes) {
@@ -204,11 +225,8 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
     fn pass(&mut self, data: Bytes) {
         match &mut self.unask {
-            None => self.pieces.push_back(data),
-            Some(unask) => {
-                unask.push(data, &mut self.scratch);
-                self.pieces.extend(self.scratch.drain(..));
-            }
+            None => self.ready.push(data),
+            Some(unask) => self.ready.take_from(|pieces| unask.push(data, pieces)),
         }
         // a body of known length is not polled again after its last byte
         if self.incoming.as_ref().is_some_and(Body::is_end_stream) {
@@ -219,24 +237,26 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     fn take_end(&mut self) {
         self.ended = true;
         if let Some(unask) = &mut self.unask {
-            unask.finish(&mut self.scratch);
-            self.pieces.extend(self.scratch.drain(..));
+            self.ready.take_from(|pieces| unask.finish(pieces));
         }
-        if self.pieces.is_empty() {
+        if self.ready.is_empty() {
             self.end(Outcome::Completed, None);
         }
     }
 
-    fn note_piece(&mut self, piece: &Bytes) {
+    /// Hands out what is ready; with the last of it the books are closed.
+    fn hand_out(&mut self) -> Option<Frame<Bytes>> {
+        let bytes = self.ready.join()?;
         if let Some((x, _)) = &mut self.open {
-            note_sent(x, piece);
-            if let Some(tail) = self.tail.as_mut().filter(|_| x.follow.is_some()) {
-                tail.note(piece);
-            }
+            note_sent(x, &bytes);
         }
-        if self.ended && self.pieces.is_empty() {
+        if let Some(tail) = &mut self.tail {
+            tail.note(&bytes);
+        }
+        if self.ended {
             self.end(Outcome::Completed, None);
         }
+        Some(Frame::data(bytes))
     }
 }
 
@@ -282,8 +302,10 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     fn cut(&mut self, data: &Bytes, refusal: Box<budget::Refusal>) {
         self.incoming = None;
         let Some((x, _)) = &mut self.open else { return };
-        if let Some(tail) = self.tail {
-            self.pieces.extend(last_words(x, tail, data, &Refusal::Budget(refusal)));
+        if let Some(mut tail) = self.tail {
+            self.ready.iter().for_each(|piece| tail.note(piece));
+            self.ready
+                .take_from(|pieces| pieces.extend(last_words(x, tail, data, &Refusal::Budget(refusal))));
         }
         // what follows is ours, and no part of an answer
         x.fill = None;
@@ -294,7 +316,7 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     /// For how long at most what is left is read without the client; `None` if it is not read.
     pub(super) fn time_alone(&self) -> Option<Duration> {
-        if self.has_all() || self.incoming.is_none() {
+        if self.has_all() || self.is_over() {
             return None;
         }
         if self.draining.is_wanted() { Some(DRAIN_AT_MOST) } else { self.is_finishing().then_some(LAST_WORD) }
@@ -319,10 +341,13 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
     /// Reads to the end, or as far as the upstream's section allows.
     pub(super) async fn read_on(&mut self) {
         while !self.has_cost_enough() {
-            let next = poll_fn(|cx| self.poll_frame(cx)).await;
-            if !matches!(next, Some(Ok(_))) {
+            // one piece after the other: each may be the one that is enough
+            self.hand_out();
+            if self.is_over() {
+                self.finish();
                 return;
             }
+            poll_fn(|cx| self.poll_more(cx)).await;
         }
     }
 
@@ -334,59 +359,5 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             (Draining::UpTo(most), Some((x, meter))) => x.output_cost(meter.output_so_far()) > most,
             _ => false,
         }
-    }
-}
-
-/// The end, however it comes.
-impl<B> Flow<B> {
-    /// A panic of ours: what went out counts as far as the meter can still tell.
-    pub(super) fn fail(&mut self) {
-        tracing::error!("a request panicked while its answer was relayed; the answer was broken off");
-        let Some((x, meter)) = self.open.take() else { return };
-        x.door.signals.panicked();
-        let close = || {
-            // the meter may be what panicked
-            let reading = catch_unwind(AssertUnwindSafe(|| meter.finish())).unwrap_or_default();
-            x.close(End::broken(Outcome::Failed, "internal_error", reading));
-        };
-        // what panics again stays open in the journal, which charges the reservation at the next start
-        let _ = catch_unwind(AssertUnwindSafe(close));
-    }
-
-    /// Whether everything was handed on, or the dialect's own end was: some SDKs hang up on `[DONE]`.
-    fn has_all(&self) -> bool {
-        let saw_end = self.open.as_ref().is_none_or(|(_, meter)| meter.is_complete());
-        saw_end || (self.ended && self.pieces.is_empty())
-    }
-
-    /// Closes the books, once.
-    fn end(&mut self, outcome: Outcome, error: Option<&'static str>) {
-        let Some((x, meter)) = self.open.take() else { return };
-        let told = x.attempts.last().and_then(|attempt| attempt.status).unwrap_or(x.record.status);
-        let status = StatusCode::from_u16(told).unwrap_or(StatusCode::OK);
-        let end = match outcome {
-            Outcome::Completed => End::answered(status, meter.finish(), self.ended),
-            _ => End::broken(outcome, error.unwrap_or(CLIENT_GONE), meter.finish()),
-        };
-        x.close(end);
-        Failpoint::AfterCommitBeforeClientEnd.wait_for_it();
-    }
-}
-
-impl<B> Drop for Flow<B> {
-    /// The client is gone, or the time of reading on is over.
-    fn drop(&mut self) {
-        if self.open.is_none() {
-            return;
-        }
-        if std::thread::panicking() {
-            // a second panic here would end the process
-            return self.fail();
-        }
-        if self.incoming.is_none() {
-            return self.end(Outcome::Cut, Some(OUT_OF_MONEY));
-        }
-        let outcome = if self.has_all() { Outcome::Completed } else { Outcome::Cancelled };
-        self.end(outcome, None);
     }
 }

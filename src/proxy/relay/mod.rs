@@ -9,6 +9,8 @@ mod cut;
 mod differential;
 mod flow;
 mod live;
+mod pieces;
+mod silence;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
