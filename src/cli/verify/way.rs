@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::case::Asked;
 use super::hidden::Hidden;
@@ -16,6 +15,7 @@ use crate::base::secret::Secret;
 use crate::dialect::decode::Decoder;
 use crate::dialect::path::classify;
 use crate::upstream::address;
+use crate::upstream::answer::Incoming;
 use crate::upstream::body::OutBody;
 use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::{Upstream, UpstreamFault};
@@ -62,7 +62,7 @@ impl Way {
         tls: &Arc<rustls::ClientConfig>,
         hidden: &Arc<Hidden>,
     ) -> Self {
-        let (client, hidden) = (Client::new(Arc::clone(tls)), Arc::clone(hidden));
+        let (client, hidden) = (Client::new(tls), Arc::clone(hidden));
         Self { upstream, client, clock: Clock::system(), hidden }
     }
 
