@@ -149,7 +149,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
     let tls = tls_config()?;
     let listening = listening(settings)?;
     let scheme = if listening.tls.is_some() { "https" } else { "http" };
-    let station = || Station { door: Arc::clone(&door), client: Client::new(Arc::clone(&tls)), scheme };
+    let station = || Station { door: Arc::clone(&door), client: Client::new(&tls), scheme };
     let workers = server::start(&listening, &stopped, station)
         .map_err(|error| StartFault::Listen { address: settings.listen.clone(), error })?;
     let overdue = deferred::start(Arc::clone(&door))?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::bill::note_price;
 use super::error::Refusal;
@@ -31,6 +30,7 @@ use crate::signals::{Active, Attempt};
 use crate::telemetry::trace::new_span_id;
 use crate::telemetry::words::{AttemptOutcome, AttemptReason, provider_error};
 use crate::upstream::address;
+use crate::upstream::answer::Incoming;
 use crate::upstream::body::{OutBody, Progress};
 use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::Upstream;

@@ -7,6 +7,7 @@ use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
 
 use super::learned::{Learned, Names};
+use super::origin::Origin;
 use super::section::{AuthStyle, OnDisconnect, StreamUsage, UpstreamKind, UpstreamSection};
 use crate::base::money::NanoUsd;
 use crate::base::secret::Secret;
@@ -44,6 +45,8 @@ pub struct Upstream {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The convention's word for its host, if it has one.
     well_known: Option<&'static str>,
+    /// Whose connections it uses.
+    pub(super) origin: Arc<Origin>,
     /// Models that answered 400 to the spliced usage option.
     refuses_usage: Names,
     /// Models that have reported hidden reasoning.
@@ -118,6 +121,8 @@ impl Upstream {
         if ![Scheme::HTTP, Scheme::HTTPS].contains(&scheme) || uri.query().is_some() {
             return Err(bad_url());
         }
+        let connect_timeout = section.connect_timeout.0;
+        let origin = Origin::new(scheme.clone(), authority.clone(), connect_timeout).ok_or_else(bad_url)?;
         let kind = section.kind.unwrap_or_else(|| kind_of_host(authority.host()));
         Ok(Self {
             name: name.into(),
@@ -126,7 +131,8 @@ impl Upstream {
             api_version: section.api_version.clone(),
             stream_usage: section.stream_usage,
             draining: Draining::of(section),
-            connect_timeout: section.connect_timeout.0,
+            connect_timeout,
+            origin: Arc::new(origin),
             first_byte_timeout: section.first_byte_timeout.0,
             idle_timeout: section.idle_timeout.0,
             propagate_trace: section.propagate_trace.unwrap_or_else(|| is_private(authority.host())),

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What is known of a connection; all who ask share it.
@@ -47,16 +46,14 @@ impl<S> Marked<S> {
         Self { stream, mark: Mark::default() }
     }
 
+    pub(super) fn mark(&self) -> Mark {
+        self.mark.clone()
+    }
+
     /// An answer that begins while a body is still sent is forgotten with the next piece of that body. If
     /// the connection ends then, the upstream has not read the request whole, and has not worked on it.
     fn note_written(&self) {
         self.mark.0.heard.store(false, Ordering::Release);
-    }
-}
-
-impl<S: Connection> Connection for Marked<S> {
-    fn connected(&self) -> Connected {
-        self.stream.connected().extra(self.mark.clone())
     }
 }
 

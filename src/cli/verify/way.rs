@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 
 use super::super::compose::{Said, compose, gateway_at};
 use super::case::Asked;
@@ -15,6 +14,7 @@ use super::hidden::Hidden;
 use crate::base::clock::Clock;
 use crate::base::secret::Secret;
 use crate::dialect::decode::Decoder;
+use crate::upstream::answer::Incoming;
 use crate::upstream::body::OutBody;
 use crate::upstream::client::{Client, Freshness, SendFault};
 use crate::upstream::endpoint::{Upstream, UpstreamFault};
@@ -61,7 +61,7 @@ impl Way {
         tls: &Arc<rustls::ClientConfig>,
         hidden: &Arc<Hidden>,
     ) -> Self {
-        let (client, hidden) = (Client::new(Arc::clone(tls)), Arc::clone(hidden));
+        let (client, hidden) = (Client::new(tls), Arc::clone(hidden));
         Self { upstream, client, clock: Clock::system(), hidden }
     }
 

@@ -4,13 +4,13 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::flow::Flow;
 use super::live::Live;
 use crate::dialect::meter::Meter;
 use crate::proxy::body::BrokenOff;
 use crate::proxy::exchange::Exchange;
+use crate::upstream::answer::Incoming;
 
 /// A body on its way from the upstream to the client.
 #[derive(Debug)]

@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::AnswerBody;
 use crate::dialect::unask::Unask;
 use crate::signals::Active;
+use crate::upstream::answer::Incoming;
 use crate::upstream::endpoint::Draining;
 
 /// An upstream's body that is still coming.
