@@ -1,58 +1,14 @@
-//! A team with limits and budgets and a journal, and requests that pass through its books.
+//! Requests that pass through the books: by how many threads, at what cost.
 
-use std::collections::BTreeMap;
-use std::num::{NonZeroU32, NonZeroU64};
-use std::path::Path;
-use std::sync::{Arc, Barrier};
+use std::sync::Barrier;
 
-use tempfile::TempDir;
-use tollgate::base::clock::Clock;
-use tollgate::base::money::NanoUsd;
-use tollgate::base::usage::{Usage, UsageSource};
-use tollgate::budget::{self, Book, Budget, Need, Spender};
-use tollgate::ledger::journal::Journal;
-use tollgate::ledger::section::{Durability, LedgerSection};
-use tollgate::limits::section::LimitsSection;
-use tollgate::limits::{self, Limiter, LimiterBook, TokenAsk};
-use tollgate::store::record::{Outcome, Record};
+use tollgate::store::record::Record;
 
 use crate::Failure;
+use crate::house::{House, record};
 use crate::report::Figures;
 
-/// Everything that a request's books are kept in.
-pub(crate) struct House {
-    _dir: TempDir,
-    clock: Clock,
-    journal: Journal,
-    limiters: Vec<Arc<Limiter>>,
-    budgets: Vec<Arc<Budget>>,
-    tags: BTreeMap<String, String>,
-}
-
 impl House {
-    /// Limits and budgets of a team and of a key, wide enough that nobody is refused.
-    pub(crate) fn open(dir: Option<&Path>, durability: Durability) -> Result<Self, Failure> {
-        let dir = match dir {
-            Some(dir) => TempDir::new_in(dir)?,
-            None => TempDir::new()?,
-        };
-        let section = LedgerSection { durability, ..LedgerSection::default() };
-        let limits = LimitsSection {
-            requests_per_minute: NonZeroU32::new(1_000_000_000),
-            tokens_per_minute: NonZeroU64::new(1 << 50),
-            concurrent: NonZeroU32::new(1_000_000),
-        };
-        let limiters = LimiterBook::new();
-        Ok(Self {
-            clock: Clock::system(),
-            journal: Journal::open(dir.path(), &section)?,
-            limiters: ["team search", "key search/prod"].map(|name| limiters.open(name, &limits)).into(),
-            budgets: budgets()?,
-            tags: BTreeMap::new(),
-            _dir: dir,
-        })
-    }
-
     /// CPU per request by so many threads at once on the same key; each in the order of a request, and then
     /// part by part.
     pub(crate) fn measure(&self, threads: usize, requests: u64) -> Result<Figures, Failure> {
@@ -116,81 +72,10 @@ impl House {
         let wall = u64::try_from(wall.as_nanos())?;
         Ok(Figures { all: all / requests, parts: parts.map(|part| part / batched), wall: wall / requests })
     }
-
-    fn reserve(&self) -> (limits::Admission, budget::Reservation) {
-        let ask = TokenAsk { firm: 250, usual: 1_250, most: 1_250 };
-        let admission = limits::admit(&self.limiters, ask, self.clock.tick()).expect("the limits are wide");
-        let need = Need { cost: NanoUsd::new(12_500_000), tokens: 1_250, requests: 1 };
-        let reservation = budget::reserve(&self.budgets, &self.spender(), need, self.clock.now())
-            .expect("the budgets are wide");
-        (admission, reservation)
-    }
-
-    fn spender(&self) -> Spender<'_> {
-        Spender { team: "search", key: "prod", user: "", run: "", model: "gpt-4o-mini", tags: &self.tags }
-    }
-
-    fn settle(&self, mut admission: limits::Admission, reservation: budget::Reservation) {
-        let settled = reservation.settle(Need { cost: NanoUsd::new(3_250_000), tokens: 700, requests: 1 });
-        assert!(settled.crossings.is_empty(), "the budgets are wide");
-        admission.settle(700);
-    }
 }
 
 /// Requests whose parts are taken together, so that reading the clock costs them nothing.
 const BATCH: u64 = 1_000;
-
-fn budgets() -> Result<Vec<Arc<Budget>>, Failure> {
-    let book = Book::new();
-    let section = |limit: i64| {
-        serde_json::from_value(serde_json::json!({ "limit_usd": limit.to_string(), "every": "month" }))
-    };
-    let mut open = Vec::new();
-    for scope in [budget::Scope::Team("search".into()), budget::Scope::Key("search".into(), "prod".into())] {
-        let sections = [section(5_000_000)?];
-        let specs = budget::BudgetSpec::list(&scope, &sections).map_err(|(_, fault)| fault.to_string())?;
-        open.extend(specs.into_iter().map(|spec| book.open(spec)));
-    }
-    Ok(open)
-}
-
-/// A record as a chat completion leaves it.
-fn record() -> Record {
-    let usage = Usage { input_tokens: 500, cached_input_tokens: 128, output_tokens: 200, ..Usage::default() };
-    Record {
-        id: 0x0196_f3a1_0000_7000_8000_0000_0000_0000,
-        started_at: 1_790_000_000_000_000_000,
-        admitted_at: 1_790_000_000_000_100_000,
-        outcome: Outcome::Completed,
-        status: 200,
-        team: "search".into(),
-        key: "prod".into(),
-        user: "user-1234".into(),
-        tags: BTreeMap::from([("feature".into(), "search".into()), ("env".into(), "prod".into())]),
-        operation: "chat_completions".into(),
-        model: "gpt-4o-mini".into(),
-        upstream_model: "gpt-4o-mini".into(),
-        response_model: "gpt-4o-mini-2024-07-18".into(),
-        upstream: "openai".into(),
-        attempts: 1,
-        stream: true,
-        usage,
-        usage_source: UsageSource::Reported,
-        cost: Some(NanoUsd::new(3_250_000)),
-        reserved: NanoUsd::new(12_500_000),
-        reserved_tokens: 1_250,
-        catalogue: "2026-11-20".into(),
-        rates: r#"{"input":150000,"cached_input":75000,"output":600000}"#.into(),
-        price_name: "openai/gpt-4o-mini".into(),
-        price_source: "genai-prices".into(),
-        duration_us: 1_250_000,
-        first_token_us: 310_000,
-        overhead_us: 180,
-        response_bytes: 21_000,
-        trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
-        ..Record::default()
-    }
-}
 
 /// Nanoseconds that this thread has been on a CPU. The kernel brings the figure up to date when the thread
 /// gives way; otherwise it may be as old as the last tick.

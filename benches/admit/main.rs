@@ -2,6 +2,7 @@
 //! all of it settled. CPU time of the thread as the kernel counts it; no network, no dialect, no upstream.
 
 mod books;
+mod house;
 mod report;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tollgate::ledger::section::Durability;
 
-use crate::books::House;
+use crate::house::House;
 use crate::report::{Figures, Line};
 
 /// CPU of reserve, intend, close and settle per request

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use crate::bar::Measured;
 use crate::load::Sample;
-use crate::work::Work;
+use crate::work::{Figure, Work};
 
 /// Where a work goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,13 +139,32 @@ impl Figures {
         }
     }
 
-    /// How much later than through nginx an event of paced streams arrives through Tollgate: medians over the
-    /// rounds, each beside its own.
-    pub(crate) fn later_than_nginx(&self) -> Option<Quantiles> {
-        let paced = self.rounds.iter().find(|round| round.work.is_paced())?.work;
-        let pairs = self.of(paced, Target::Tollgate).into_iter().zip(self.of(paced, Target::Nginx));
-        let pairs = pairs.filter_map(|(own, nginx)| Some(own.deliveries?.minus(nginx.deliveries?)));
-        Quantiles::median(pairs.collect())
+    /// The rows of the bar that these rounds tell: medians of what was put beside nginx within a round.
+    pub(crate) fn measured(&self) -> Vec<Measured> {
+        let mut all = Vec::new();
+        for row in self.rows().iter().filter(|row| row.target == Target::Tollgate) {
+            let figures = row.work.rows.iter().filter_map(|(name, figure)| {
+                let later = |of: fn(&Round) -> Option<Quantiles>| self.later_than_nginx(row.work, of);
+                let answers = || later(|round| Some(round.answers));
+                let deliveries = || later(|round| round.deliveries);
+                let figure = match figure {
+                    Figure::OfNginx => row.of_nginx,
+                    Figure::AnswerP50 => answers().map(|later| later.p50),
+                    Figure::AnswerP99 => answers().map(|later| later.p99),
+                    Figure::EventP50 => deliveries().map(|later| later.p50),
+                    Figure::EventP99 => deliveries().map(|later| later.p99),
+                };
+                Some(Measured::new(name, figure?))
+            });
+            all.extend(figures);
+        }
+        all
+    }
+
+    /// How much later than through nginx: medians over the rounds, each beside its own.
+    fn later_than_nginx(&self, work: &Work, of: fn(&Round) -> Option<Quantiles>) -> Option<Quantiles> {
+        let pairs = self.of(work, Target::Tollgate).into_iter().zip(self.of(work, Target::Nginx));
+        Quantiles::median(pairs.filter_map(|(own, nginx)| Some(of(own)?.minus(of(nginx)?))).collect())
     }
 
     fn of(&self, work: &Work, target: Target) -> Vec<&Round> {
@@ -154,7 +174,7 @@ impl Figures {
 }
 
 impl Quantiles {
-    fn of(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         let at = |percent: usize| times.get((times.len() * percent / 100).min(times.len().saturating_sub(1)));
         let micros = |time: Option<&Duration>| time.map_or(0.0, |time| time.as_secs_f64() * 1e6);
@@ -171,7 +191,7 @@ impl Quantiles {
     }
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
+pub(crate) fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     match values.len() % 2 {

@@ -39,13 +39,44 @@ impl Load {
         Ok(Self { runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()? })
     }
 
+    /// The runtime that the load runs on, for loads of another kind.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// One request, on a connection of its own.
+    pub(crate) fn ask_once(&self, key: &str, work: &'static Work, to: SocketAddr) -> io::Result<()> {
+        self.runtime.block_on(async {
+            let mut connection = TcpStream::connect(to).await?;
+            connection.write_all(&work.request(key)).await?;
+            let mut read = Vec::new();
+            timeout(PATIENCE, answer(&mut connection, &mut read, &mut Vec::new())).await??;
+            expected(work, &read).map(drop)
+        })
+    }
+
+    /// The work by one caller.
     pub(crate) fn run(&self, work: &'static Work, to: SocketAddr, span: Duration) -> io::Result<Sample> {
+        self.run_by(&[KEY.to_owned()], work, to, span)
+    }
+
+    /// The work by callers with these keys, in turns.
+    pub(crate) fn run_by(
+        &self,
+        keys: &[String],
+        work: &'static Work,
+        to: SocketAddr,
+        span: Duration,
+    ) -> io::Result<Sample> {
         self.runtime.block_on(async {
             let begin = now();
             let mut connections = JoinSet::new();
             for number in 0..work.connections {
                 let turns = Turns::of(work, number, begin, begin + span);
-                connections.spawn(ask_again_and_again(work, to, turns));
+                let own = keys.iter().cycle().skip(number as usize).step_by(work.connections as usize);
+                let requests = own.take(keys.len().div_ceil(work.connections as usize));
+                let requests: Vec<_> = requests.map(|key| work.request(key)).collect();
+                connections.spawn(ask_again_and_again(work, to, requests, turns));
             }
             let mut all = Sample::default();
             while let Some(ended) = connections.join_next().await {
@@ -90,16 +121,22 @@ impl Turns {
     }
 }
 
-async fn ask_again_and_again(work: &Work, to: SocketAddr, mut turns: Turns) -> io::Result<Sample> {
-    let request = work.request(KEY);
+async fn ask_again_and_again(
+    work: &Work,
+    to: SocketAddr,
+    requests: Vec<Vec<u8>>,
+    mut turns: Turns,
+) -> io::Result<Sample> {
+    let mut requests = requests.iter().cycle();
     let mut connection = TcpStream::connect(to).await?;
     connection.set_nodelay(true)?;
     let mut sample = Sample::default();
     let mut read = Vec::with_capacity(32 * 1_024);
     while turns.next().await {
         read.clear();
+        let request = requests.next().ok_or_else(|| io::Error::other("a caller without a request"))?;
         let asked = now();
-        connection.write_all(&request).await?;
+        connection.write_all(request).await?;
         timeout(PATIENCE, answer(&mut connection, &mut read, &mut sample.deliveries)).await??;
         sample.answers.push(asked.elapsed());
         sample.requests += 1;
@@ -128,7 +165,7 @@ async fn answer(from: &mut TcpStream, read: &mut Vec<u8>, deliveries: &mut Vec<D
             continue;
         }
         note_arrivals(read, &mut scanned, deliveries);
-        if read.ends_with(b"\r\n0\r\n\r\n") {
+        if read.ends_with(LAST_CHUNK) {
             return Ok(());
         }
     }
@@ -146,8 +183,47 @@ fn note_arrivals(read: &[u8], scanned: &mut usize, deliveries: &mut Vec<Duration
     }
 }
 
+/// A stream as it comes: its bytes, and how long the events of a span of time were on their way.
+pub(crate) struct Arrivals {
+    read: Vec<u8>,
+    scanned: usize,
+    delays: Vec<Duration>,
+    from: Instant,
+    until: Instant,
+}
+
+impl Arrivals {
+    pub(crate) fn within(from: Instant, until: Instant) -> Self {
+        Self { read: Vec::new(), scanned: 0, delays: Vec::new(), from, until }
+    }
+
+    pub(crate) async fn more(&mut self, connection: &mut TcpStream) -> io::Result<()> {
+        if connection.read_buf(&mut self.read).await? == 0 {
+            return Err(io::Error::other("the stream was broken off"));
+        }
+        let known = self.delays.len();
+        note_arrivals(&self.read, &mut self.scanned, &mut self.delays);
+        if now() < self.from || now() > self.until {
+            self.delays.truncate(known);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_whole(&self) -> bool {
+        self.read.ends_with(LAST_CHUNK)
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.read
+    }
+
+    pub(crate) fn into_delays(self) -> Vec<Duration> {
+        self.delays
+    }
+}
+
 /// An answer that is not whole would make a gateway look fast. Gives the number of events.
-fn expected(work: &Work, read: &[u8]) -> io::Result<u64> {
+pub(crate) fn expected(work: &Work, read: &[u8]) -> io::Result<u64> {
     let wanted = match work.answer {
         Answer::Json => 0,
         Answer::Stream { chunks, .. } => u64::from(chunks) + 1,
@@ -176,6 +252,7 @@ pub(crate) fn since_start() -> Duration {
     START.get_or_init(now).elapsed()
 }
 
+const LAST_CHUNK: &[u8] = b"\r\n0\r\n\r\n";
 const ID: &[u8] = b"\"chatcmpl-";
 const DIGITS: usize = 20;
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -49,16 +49,18 @@ async fn serve(mut connection: TcpStream) -> io::Result<()> {
         let Some(work) = Work::asked_by(&read[body_at..]) else {
             return connection.write_all(NOT_FOUND.as_bytes()).await;
         };
-        let with_usage = memchr::memmem::find(&read[body_at..], b"include_usage").is_some();
         match work.answer {
             Answer::Json => connection.write_all(&json()).await?,
-            Answer::Stream { chunks, pace } => stream(&mut connection, chunks, pace, with_usage).await?,
+            Answer::Stream { chunks, pace } => {
+                let with_usage = memchr::memmem::find(&read[body_at..], b"include_usage").is_some();
+                stream(&mut connection, chunks, pace, with_usage).await?;
+            }
         }
     }
 }
 
 /// Reads one request; `None` when the peer has closed. The number is where the body begins.
-async fn request(connection: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<Option<usize>> {
+pub(crate) async fn request(connection: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<Option<usize>> {
     let mut whole = None;
     loop {
         if connection.read_buf(read).await? == 0 {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::bar;
+
 /// One kind of traffic.
 #[derive(Debug)]
 pub(crate) struct Work {
@@ -15,6 +17,25 @@ pub(crate) struct Work {
     pub(crate) answer: Answer,
     /// Requests per second of all connections together; without it, as fast as answers come.
     pub(crate) rate: Option<u32>,
+    /// Bytes of the prompt.
+    pub(crate) prompt: usize,
+    /// The rows of the bar that it fills.
+    pub(crate) rows: &'static [(&'static str, Figure)],
+}
+
+/// What of a work's figures a row of the bar is about, always beside nginx.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Figure {
+    /// CPU per request.
+    OfNginx,
+    /// Time to the end of the answer, median.
+    AnswerP50,
+    /// The same, 99th percentile.
+    AnswerP99,
+    /// Time of an event on its way, median.
+    EventP50,
+    /// The same, 99th percentile.
+    EventP99,
 }
 
 /// What the upstream answers.
@@ -31,19 +52,17 @@ impl Work {
         matches!(self.answer, Answer::Stream { .. })
     }
 
-    pub(crate) fn is_paced(&self) -> bool {
-        matches!(self.answer, Answer::Stream { pace: Some(_), .. })
-    }
-
-    /// The work that a request body names.
+    /// The work that a request body names, at its beginning.
     pub(crate) fn asked_by(body: &[u8]) -> Option<&'static Self> {
-        WORKS.iter().find(|work| memchr::memmem::find(body, work.name.as_bytes()).is_some())
+        let beginning = &body[..body.len().min(64)];
+        let named = |work: &&Self| memchr::memmem::find(beginning, work.name.as_bytes()).is_some();
+        WORKS.iter().chain([&HELD_OPEN]).find(named)
     }
 
     /// The request, as an SDK would send it, the same each time.
     pub(crate) fn request(&self, key: &str) -> Vec<u8> {
         let stream = if self.streams() { r#","stream":true"# } else { "" };
-        let prompt = &PROMPT.repeat(10)[..400];
+        let prompt = &PROMPT.repeat(self.prompt / PROMPT.len() + 1)[..self.prompt];
         let body = format!(
             r#"{{"model":"{}","messages":[{{"role":"user","content":"{prompt}"}}],"max_tokens":100{stream}}}"#,
             self.name
@@ -59,6 +78,7 @@ impl Work {
     }
 }
 
+/// What the gateway and nginx are compared by.
 pub(crate) const WORKS: &[Work] = &[
     Work {
         name: "bench-json-full",
@@ -66,6 +86,8 @@ pub(crate) const WORKS: &[Work] = &[
         connections: 32,
         answer: Answer::Json,
         rate: None,
+        prompt: SHORT,
+        rows: &[(bar::JSON_FULL, Figure::OfNginx)],
     },
     Work {
         name: "bench-json-steady",
@@ -73,6 +95,12 @@ pub(crate) const WORKS: &[Work] = &[
         connections: 30,
         answer: Answer::Json,
         rate: Some(300),
+        prompt: SHORT,
+        rows: &[
+            (bar::JSON_STEADY, Figure::OfNginx),
+            (bar::ADDED_P50, Figure::AnswerP50),
+            (bar::ADDED_P99, Figure::AnswerP99),
+        ],
     },
     Work {
         name: "bench-stream-burst",
@@ -80,6 +108,8 @@ pub(crate) const WORKS: &[Work] = &[
         connections: 16,
         answer: Answer::Stream { chunks: 20, pace: None },
         rate: None,
+        prompt: SHORT,
+        rows: &[(bar::STREAM_BURST, Figure::OfNginx)],
     },
     Work {
         name: "bench-stream-paced",
@@ -87,7 +117,47 @@ pub(crate) const WORKS: &[Work] = &[
         connections: 64,
         answer: Answer::Stream { chunks: 40, pace: Some(Duration::from_millis(20)) },
         rate: None,
+        prompt: SHORT,
+        rows: &[
+            (bar::STREAM_PACED, Figure::OfNginx),
+            (bar::CHUNK_P50, Figure::EventP50),
+            (bar::CHUNK_P99, Figure::EventP99),
+        ],
+    },
+    Work {
+        name: "bench-json-long",
+        title: "JSON, a prompt of 200 KB, 16 connections",
+        connections: 16,
+        answer: Answer::Json,
+        rate: None,
+        prompt: 200_000,
+        rows: &[(bar::JSON_LONG, Figure::OfNginx)],
+    },
+    Work {
+        name: CACHED,
+        title: "JSON from the cache (nginx asks the upstream), 32 connections",
+        connections: 32,
+        answer: Answer::Json,
+        rate: None,
+        prompt: SHORT,
+        rows: &[(bar::CACHE_HIT, Figure::OfNginx)],
     },
 ];
+
+/// Streams that stay open: an event each second, for as long as the question needs them.
+pub(crate) const HELD_OPEN: Work = Work {
+    name: "bench-held-open",
+    title: "open streams, an event each second",
+    connections: 0,
+    answer: Answer::Stream { chunks: 40, pace: Some(Duration::from_secs(1)) },
+    rate: None,
+    prompt: SHORT,
+    rows: &[],
+};
+
+/// The model whose answers the gateway may keep.
+pub(crate) const CACHED: &str = "bench-json-cached";
+
+const SHORT: usize = 400;
 
 const PROMPT: &str = "Summarise the letter in two sentences, please. ";
