@@ -73,7 +73,7 @@ pub(super) enum NoTiming {
 
 impl Way {
     pub(super) fn directly(upstream: Upstream, tls: &Arc<rustls::ClientConfig>) -> Self {
-        Self { upstream, client: Client::new(Arc::clone(tls)), clock: Clock::system(), is_gateway: false }
+        Self { upstream, client: Client::new(tls), clock: Clock::system(), is_gateway: false }
     }
 
     pub(super) fn through(gateway: Upstream, tls: &Arc<rustls::ClientConfig>) -> Self {
