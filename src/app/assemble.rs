@@ -11,6 +11,7 @@ use crate::budget::{Book, Budget, BudgetSpec, Recount, Scope};
 use crate::config::settings::{KeySection, Settings, TeamSection, Unmetered};
 use crate::identity::section::Access;
 use crate::identity::{Directory, KeyHash, Pepper, Rules};
+use crate::limits::section::LimitsSection;
 use crate::limits::{Limiter, LimiterBook, ModelLimiter};
 use crate::pricing::catalogue::Catalogue;
 use crate::proxy::prices::Prices;
@@ -203,7 +204,7 @@ impl PlannedTeam<'_> {
     fn open(self, on: Ground<'_>) -> impl Iterator<Item = (KeyHash, Rules, Arc<Account>)> {
         let Ground { settings, lasting, budgets } = on;
         let (team, section) = (self.name, self.section);
-        let limiter = lasting.limiters.open(&format!("team {team}"), &section.limits);
+        let limiter_of_team = limiter(lasting, &section.limits, || format!("team {team}"));
         let of_team = self.budgets.into_iter().map(|spec| lasting.budgets.open(spec));
         let shared: Vec<_> = budgets.iter().cloned().chain(of_team).collect();
         self.keys.into_iter().map(move |planned| {
@@ -214,10 +215,11 @@ impl PlannedTeam<'_> {
                 team: team.into(),
                 key: name.clone(),
                 rules: Some(rules.clone()),
-                limiters: vec![
-                    Arc::clone(&limiter),
-                    lasting.limiters.open(&format!("key {team}/{name}"), &key.limits),
-                ],
+                limiters: limiter_of_team
+                    .iter()
+                    .cloned()
+                    .chain(limiter(lasting, &key.limits, || format!("key {team}/{name}")))
+                    .collect(),
                 model_limiters: ModelLimiter::of_key(&settings.limits, team, name, &lasting.limiters),
                 budgets: shared.iter().cloned().chain(own).collect(),
                 cache: section.cache,
@@ -225,6 +227,15 @@ impl PlannedTeam<'_> {
             (hash, rules, Arc::new(account))
         })
     }
+}
+
+/// The limiter of a scope that has limits: of the many keys that have none, none is kept or asked.
+fn limiter(
+    lasting: &Lasting,
+    limits: &LimitsSection,
+    scope: impl FnOnce() -> String,
+) -> Option<Arc<Limiter>> {
+    (*limits != LimitsSection::default()).then(|| lasting.limiters.open(&scope(), limits))
 }
 
 /// Everyone, in local development without keys.

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -33,10 +33,11 @@ enum Wish {
     Stop,
 }
 
-/// Policies that a reload has replaced. As long as one lives, requests are at work that budgets which came
-/// after it do not know of.
-#[derive(Debug, Default)]
-pub(super) struct Superseded(Mutex<Vec<Weak<Policy>>>);
+/// Policies that a reload has replaced. As long as one is in use, requests are at work that budgets which came
+/// after it do not know of. They end here and not with their last request: to free a hundred thousand accounts
+/// would hold up a worker.
+#[derive(Debug)]
+pub(super) struct Superseded<P = Policy>(Mutex<Vec<Arc<P>>>);
 
 /// What a pass found.
 #[derive(Debug, Default)]
@@ -89,20 +90,26 @@ impl Bell {
     }
 }
 
-impl Superseded {
-    /// Notes that `policy` is not in force any more.
-    pub(super) fn note(&self, policy: &Arc<Policy>) {
-        self.policies().push(Arc::downgrade(policy));
+impl<P> Superseded<P> {
+    /// No policy was replaced yet.
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
     }
 
-    /// Whether requests of such a policy may be at work.
+    /// Notes that `policy` is not in force any more.
+    pub(super) fn note(&self, policy: Arc<P>) {
+        self.are_at_work();
+        self.policies().push(policy);
+    }
+
+    /// Whether requests of such a policy may be at work. Lets go of those that none has any more.
     pub(super) fn are_at_work(&self) -> bool {
         let mut policies = self.policies();
-        policies.retain(|policy| policy.strong_count() > 0);
+        policies.retain(|policy| Arc::strong_count(policy) > 1);
         !policies.is_empty()
     }
 
-    fn policies(&self) -> std::sync::MutexGuard<'_, Vec<Weak<Policy>>> {
+    fn policies(&self) -> std::sync::MutexGuard<'_, Vec<Arc<P>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

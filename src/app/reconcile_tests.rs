@@ -248,8 +248,11 @@ fn counters_begin_with_what_the_books_have() {
 #[test]
 fn a_policy_is_at_work_as_long_as_a_request_has_it() {
     // any Weak stands for a policy that is gone
-    let superseded = Superseded::default();
-    superseded.policies().push(Weak::new());
+    let superseded = Superseded::new();
+    let in_use = Arc::new(());
+    superseded.note(Arc::clone(&in_use));
+    assert!(superseded.are_at_work());
+    drop(in_use);
     assert!(!superseded.are_at_work());
     assert!(superseded.policies().is_empty(), "what is gone is forgotten");
 }

@@ -66,7 +66,7 @@ impl Reloader {
             Ok(Some((policy, fingerprint))) => {
                 let replaced = self.door.live.snapshot();
                 self.door.live.swap(policy);
-                self.lasting.superseded.note(&replaced);
+                self.lasting.superseded.note(replaced);
                 // what was settled between the count and the swap
                 self.reconciler.ring();
                 state.generation += 1;

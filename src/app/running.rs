@@ -117,7 +117,7 @@ pub fn start(settings: &Settings, config: PathBuf, fingerprint: &str) -> Result<
         budgets: Book::new(),
         limiters: LimiterBook::new(),
         pepper,
-        superseded: Superseded::default(),
+        superseded: Superseded::new(),
         learned: Learned::default(),
         counting: Mutex::default(),
     });

@@ -1,5 +1,7 @@
 //! What makes two requests the same: everything that could change the answer, and whose they are.
 
+use std::sync::LazyLock;
+
 use http::{HeaderName, HeaderValue, Method};
 
 /// Whose answers these are. A type of its own and without a default, so that no key can be made that
@@ -34,7 +36,9 @@ impl CacheKey {
     #[must_use]
     pub fn of(parts: &KeyParts<'_>) -> Self {
         let KeyParts { tenant: Tenant(tenant), policy, method, path_and_query, headers, body } = parts;
-        let mut hasher = blake3::Hasher::new_derive_key(CONTEXT);
+        // what the context makes of it is the same for every key
+        static DERIVED: LazyLock<blake3::Hasher> = LazyLock::new(|| blake3::Hasher::new_derive_key(CONTEXT));
+        let mut hasher = DERIVED.clone();
         add(&mut hasher, tenant.as_bytes());
         add(&mut hasher, policy.as_bytes());
         add(&mut hasher, method.as_str().as_bytes());

@@ -276,3 +276,17 @@ fn a_budget_without_a_window_is_told_of_those_there_are() {
     let expected = "add `every: month`, or hour, day, week or total; or `rolling: 24h`";
     assert_eq!(hints(&text), [expected]);
 }
+
+#[test]
+fn a_name_given_twice_is_seen_among_many() {
+    let team = |n: usize| format!("  t{n}: {{ keys: [{{ name: k, key: \"${{SEARCH_{n}}}\" }}] }}\n");
+    let teams: String = (0..100).chain([3, 70]).map(team).collect();
+    let text = format!("upstreams: {{ a: {{ base_url: \"https://a.test\" }} }}\nteams:\n{teams}");
+    assert_eq!(
+        wrong(&text),
+        [
+            "103:3 teams.t3: this key is given twice, first on line 6",
+            "104:3 teams.t70: this key is given twice, first on line 73",
+        ]
+    );
+}

@@ -88,11 +88,10 @@ fn key_of(x: &Exchange, request: &ReadRequest, body: &[u8]) -> CacheKey {
     for target in &request.targets {
         let upstream = &x.policy.upstreams[target.upstream];
         let model = target.model.as_deref().unwrap_or_default();
-        let (name, scheme, place, prefix) =
-            (&upstream.name, &upstream.scheme, &upstream.authority, &upstream.prefix);
-        policy.push_str(&format!("{name}={scheme}://{place}{prefix} {model}\n"));
+        let (scheme, place) = (upstream.scheme.as_str(), upstream.authority.as_str());
+        policy.extend([&*upstream.name, "=", scheme, "://", place, &*upstream.prefix, " ", model, "\n"]);
     }
-    let path_and_query = format!("{}?{}", request.path, request.query.as_deref().unwrap_or_default());
+    let path_and_query = [&*request.path, "?", request.query.as_deref().unwrap_or_default()].concat();
     let forwarded = headers::to_upstream(&request.headers, false);
     let mut headers: Vec<(&HeaderName, &HeaderValue)> =
         forwarded.iter().filter(|(name, _)| !is_beside_the_point(name)).collect();

@@ -11,9 +11,13 @@ const CI_ONLY: &str = "[{ name: ci, key: \"${KEY_CI}\" }]";
 fn config(base_url: &str, keys: &str, more: &str) -> String {
     format!(
         "upstreams: {{ mock: {{ base_url: \"{base_url}\" }} }}
-teams: {{ search: {{ keys: {keys}{more} }} }}\n"
+teams:
+  search: {{ keys: {keys}{more} }}\n"
     )
 }
+
+#[path = "../../benches/growth/config.rs"]
+mod growth;
 
 fn ask(gateway: &Gateway, key: &str) -> u16 {
     let body = r#"{"model":"gpt-4o","messages":[{"role":"user","content":"hi"}]}"#;
@@ -35,6 +39,19 @@ fn a_changed_file_is_loaded_without_being_asked() {
     gateway.setup.write(&config(&mock.base_url(), BOTH, ""));
     until("the new config", || (generation(&gateway) == 3).then_some(()));
     assert_eq!((ask(&gateway, PROD), ask(&gateway, CI)), (200, 200));
+}
+
+#[test]
+fn requests_go_on_while_a_config_of_thousands_of_keys_is_loaded() {
+    let mock = mock();
+    let gateway = Gateway::start(&config(&mock.base_url(), PROD_ONLY, ""));
+    gateway.setup.write(&(config(&mock.base_url(), BOTH, "") + &growth::teams(400, 10)));
+    until("the new config", || {
+        assert_eq!(ask(&gateway, PROD), 200);
+        (generation(&gateway) == 2).then_some(())
+    });
+    assert_eq!((ask(&gateway, PROD), ask(&gateway, CI)), (200, 200));
+    assert_eq!(gateway.api("config")["last_error"], serde_json::Value::Null);
 }
 
 #[test]
