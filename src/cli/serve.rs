@@ -30,6 +30,7 @@ pub fn run(args: &ServeArgs) -> Exit {
         return Exit::Failed;
     }
     let path = &args.place.config;
+    let mark = watch::Mark::of(path);
     let loaded = match load(path) {
         Ok(loaded) => loaded,
         Err(exit) => return exit,
@@ -58,12 +59,10 @@ pub fn run(args: &ServeArgs) -> Exit {
     drop(loaded);
     let reloader = running.reloader();
     // a watcher that cannot start leaves SIGHUP, which always works
-    let watched = watch::watch(path, move || reloader.reload());
+    let watched = watch::watch(path, mark, move || reloader.reload());
     if let Err(fault) = &watched {
         note(&format!("the config file is not watched ({fault}); send SIGHUP to reload"));
     }
-    // a change between the first load and the watch is not told by anyone
-    running.reload();
     note(&format!(
         "tollgate {} listens on {}, admin on {}",
         env!("CARGO_PKG_VERSION"),

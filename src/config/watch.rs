@@ -20,15 +20,27 @@ pub struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Calls `on_change` on a thread of its own after the file at `path` has changed and then rested for a
+/// A file as it was at one moment, or that it was not there.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark(Option<Stamp>);
+
+impl Mark {
+    /// The file as it is now.
+    #[must_use]
+    pub fn of(path: &Path) -> Self {
+        Self(Stamp::of(path))
+    }
+}
+
+/// Calls `on_change` on a thread of its own after the file at `path` has changed `since` and then rested for a
 /// moment. Load the file and compare fingerprints: a change may have left its bytes as they were. Secrets in
 /// files elsewhere are not watched. Do not drop the watch from within `on_change`: the drop waits for it.
 ///
 /// # Errors
 /// When the system gives no thread.
-pub fn watch(path: &Path, on_change: impl Fn() + Send + 'static) -> io::Result<Watch> {
+pub fn watch(path: &Path, since: Mark, on_change: impl Fn() + Send + 'static) -> io::Result<Watch> {
     let (going_on, stopped) = sync_channel(0);
-    let eye = Eye { path: path.to_owned(), told: Stamp::of(path), stopped };
+    let eye = Eye { path: path.to_owned(), told: since.0, stopped };
     let thread =
         std::thread::Builder::new().name("config-watch".into()).spawn(move || eye.look(on_change))?;
     Ok(Watch { going_on: Some(going_on), thread: Some(thread) })
@@ -100,7 +112,8 @@ mod tests {
     /// A watched file in a folder of its own, and where its changes are told.
     fn watched(path: &Path) -> (Watch, Receiver<()>) {
         let (told, news) = sync_channel(100);
-        let watch = watch(path, move || told.try_send(()).expect("fewer than 100 changes")).unwrap();
+        let watch =
+            watch(path, Mark::of(path), move || told.try_send(()).expect("fewer than 100 changes")).unwrap();
         (watch, news)
     }
 
@@ -116,6 +129,18 @@ mod tests {
         fs::write(&path, "a").unwrap();
         let (_watch, news) = watched(&path);
         fs::write(&path, "b").unwrap();
+        assert!(is_told(&news));
+    }
+
+    #[test]
+    fn what_changed_before_the_watch_began_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.yaml");
+        fs::write(&path, "a").unwrap();
+        let loaded = Mark::of(&path);
+        fs::write(&path, "b, and more").unwrap();
+        let (told, news) = sync_channel(100);
+        let _watch = watch(&path, loaded, move || told.try_send(()).expect("one change")).unwrap();
         assert!(is_told(&news));
     }
 
