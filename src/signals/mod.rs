@@ -11,6 +11,7 @@ mod measure;
 mod object;
 mod object_line;
 pub mod section;
+mod series;
 mod spans;
 mod stamp;
 mod told;
