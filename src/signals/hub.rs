@@ -12,12 +12,13 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
-use super::export::{self, SpanOutlet};
+use super::export;
 use super::finished::Finished;
 use super::instruments::{Active, Instruments};
 use super::line;
 use super::lines::Lines;
 use super::logs::{self, Colours, Style};
+use super::outlet::SpanOutlet;
 use super::section::{LogSection, TelemetrySection};
 use super::spans;
 use crate::base::chance::Chance;

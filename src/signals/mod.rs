@@ -10,6 +10,7 @@ mod logs;
 mod measure;
 mod object;
 mod object_line;
+mod outlet;
 pub mod section;
 mod series;
 mod spans;
