@@ -198,6 +198,12 @@ impl Finished<'_> {
         self.attempts.last().filter(|_| !from_cache)
     }
 
+    /// Whether `attempt` gave the answer.
+    #[must_use]
+    pub fn is_answering(&self, attempt: &Attempt) -> bool {
+        self.answering().is_some_and(|answering| answering.number == attempt.number)
+    }
+
     /// When the request ended.
     #[must_use]
     pub fn ended(&self) -> Timestamp {

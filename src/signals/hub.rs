@@ -12,12 +12,13 @@ use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use prometheus::{Encoder as _, Registry, TextEncoder};
 
-use super::export::{self, SpanOutlet};
+use super::export;
 use super::finished::Finished;
 use super::instruments::{Active, Instruments};
 use super::line;
 use super::lines::Lines;
 use super::logs::{self, Colours, Style};
+use super::outlet::SpanOutlet;
 use super::section::{LogSection, TelemetrySection};
 use super::spans;
 use crate::base::chance::Chance;
@@ -173,22 +174,25 @@ impl Signals {
 
     /// A request began; hold the guard until it ends.
     pub fn request_started(&self, method: &str, scheme: &'static str) -> Active {
-        let labels = vec![
-            KeyValue::new(n::HTTP_REQUEST_METHOD, http_method(method)),
-            KeyValue::new(n::URL_SCHEME, scheme),
-        ];
-        Active::begin(&self.instruments.server_active, labels)
+        let (counter, method) = (&self.instruments.server_active, http_method(method));
+        let series = self.instruments.found.server_active.find([method, scheme], 0);
+        Active::begin(counter, &series, || {
+            [KeyValue::new(n::HTTP_REQUEST_METHOD, method), KeyValue::new(n::URL_SCHEME, scheme)]
+        })
     }
 
     /// A stream to a client began; hold the guard until it ends.
     pub fn stream_started(&self, api_format: &'static str) -> Active {
-        Active::begin(&self.instruments.stream_active, vec![KeyValue::new(n::API_FORMAT, api_format)])
+        let series = self.instruments.found.stream_active.find([api_format], 0);
+        let labels = || [KeyValue::new(n::API_FORMAT, api_format)];
+        Active::begin(&self.instruments.stream_active, &series, labels)
     }
 
     /// An upstream attempt began; hold the guard until it ends.
     pub fn attempt_started(&self, upstream: &str) -> Active {
-        let labels = vec![KeyValue::new(n::TARGET_ID, upstream.to_owned())];
-        Active::begin(&self.instruments.upstream_active, labels)
+        let series = self.instruments.found.upstream_active.find([upstream], 0);
+        let labels = || [KeyValue::new(n::TARGET_ID, upstream.to_owned())];
+        Active::begin(&self.instruments.upstream_active, &series, labels)
     }
 
     /// All metrics as Prometheus reads them (text format 0.0.4).

@@ -3,6 +3,7 @@
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
+use super::series::{Instrument, Series, Shelf};
 use crate::telemetry::metrics::{self as rows, MetricRow};
 
 /// Every instrument that is written to; the observed ones are registered where their source is.
@@ -35,7 +36,81 @@ pub(super) struct Instruments {
     pub(super) price_lookups: Counter<u64>,
     pub(super) config_reloads: Counter<u64>,
     pub(super) panics: Counter<u64>,
+    pub(super) found: Found,
 }
+
+/// The series that requests record in, by their labels.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// By method, scheme, route, error, model, API format, outcome, cache, rejection; status.
+    pub(super) requests: Shelf<RequestSeries, 9>,
+    /// By operation, provider, host, upstream, model sent, model that answered, error, source of usage; port.
+    pub(super) attempts: Shelf<AttemptSeries, 8>,
+    /// By team, provider, model.
+    pub(super) bills: Shelf<BillSeries, 3>,
+    /// By scope, decision.
+    pub(super) budgets: Shelf<Series<Counter<u64>>, 2>,
+    /// By method, scheme.
+    pub(super) server_active: Shelf<Series<UpDownCounter<i64>>, 2>,
+    /// By API format.
+    pub(super) stream_active: Shelf<Series<UpDownCounter<i64>>, 1>,
+    /// By upstream.
+    pub(super) upstream_active: Shelf<Series<UpDownCounter<i64>>, 1>,
+}
+
+/// What a request records by its own labels.
+#[derive(Debug, Default)]
+pub(super) struct RequestSeries {
+    pub(super) server_duration: Series<Histogram<f64>>,
+    pub(super) request_duration: Series<Histogram<f64>>,
+    pub(super) overhead: Series<Histogram<f64>>,
+    pub(super) first_token: Series<Histogram<f64>>,
+    pub(super) cache_requests: Series<Counter<u64>>,
+    pub(super) cache_saved_cost: Series<Counter<f64>>,
+    pub(super) cache_saved_tokens: Series<Counter<u64>>,
+}
+
+/// What an attempt at an upstream records.
+#[derive(Debug, Default)]
+pub(super) struct AttemptSeries {
+    pub(super) duration: Series<Histogram<f64>>,
+    pub(super) first_chunk: Series<Histogram<f64>>,
+    pub(super) input_tokens: Series<Histogram<u64>>,
+    pub(super) output_tokens: Series<Histogram<u64>>,
+    pub(super) usage_records: Series<Counter<u64>>,
+}
+
+/// What a team used.
+#[derive(Debug, Default)]
+pub(super) struct BillSeries {
+    pub(super) input_tokens: Series<Counter<u64>>,
+    pub(super) output_tokens: Series<Counter<u64>>,
+    pub(super) cost: Series<Counter<f64>>,
+    pub(super) priced: Series<Counter<u64>>,
+    pub(super) unpriced: Series<Counter<u64>>,
+}
+
+impl Found {
+    fn nothing() -> Self {
+        Self {
+            requests: Shelf::of(MOST_KINDS),
+            attempts: Shelf::of(MOST_KINDS),
+            bills: Shelf::of(MOST_BILLS),
+            budgets: Shelf::of(MOST_WORDS),
+            server_active: Shelf::of(MOST_WORDS),
+            stream_active: Shelf::of(MOST_WORDS),
+            upstream_active: Shelf::of(MOST_KINDS),
+        }
+    }
+}
+
+/// Label sets of requests and attempts: models, upstreams and ways to end that occur together. An entry takes
+/// about a KiB, and what is beyond costs some microseconds.
+const MOST_KINDS: usize = 4_096;
+/// Teams with the models they use: those of a large house. An entry takes about half a KiB.
+const MOST_BILLS: usize = 16_384;
+/// Label sets of words of ours: closed sets.
+const MOST_WORDS: usize = 64;
 
 impl Instruments {
     pub(super) fn new(meter: &Meter) -> Self {
@@ -67,6 +142,7 @@ impl Instruments {
             price_lookups: counter(meter, &rows::PRICE_LOOKUPS),
             config_reloads: counter(meter, &rows::CONFIG_RELOADS),
             panics: counter(meter, &rows::PANICS),
+            found: Found::nothing(),
         }
     }
 }
@@ -75,20 +151,24 @@ impl Instruments {
 #[derive(Debug)]
 #[must_use = "it counts only while it is held"]
 pub struct Active {
-    counter: UpDownCounter<i64>,
-    attributes: Vec<KeyValue>,
+    series: <UpDownCounter<i64> as Instrument>::Bound,
 }
 
 impl Active {
-    pub(super) fn begin(counter: &UpDownCounter<i64>, attributes: Vec<KeyValue>) -> Self {
-        counter.add(1, &attributes);
-        Self { counter: counter.clone(), attributes }
+    pub(super) fn begin<const N: usize>(
+        counter: &UpDownCounter<i64>,
+        series: &Series<UpDownCounter<i64>>,
+        labels: impl FnOnce() -> [KeyValue; N],
+    ) -> Self {
+        let series = series.bound(counter, labels).clone();
+        UpDownCounter::record(&series, 1);
+        Self { series }
     }
 }
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.counter.add(-1, &self.attributes);
+        UpDownCounter::record(&self.series, -1);
     }
 }
 

@@ -142,9 +142,9 @@ impl Belt {
             let told = self.thread.wait_while(waiting, |waiting| waiting.asleep);
             waiting = told.unwrap_or_else(PoisonError::into_inner);
         }
-        waiting.is_writing = true;
         std::mem::swap(&mut waiting.text, text);
-        !text.is_empty()
+        waiting.is_writing = !text.is_empty();
+        waiting.is_writing
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {

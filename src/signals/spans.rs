@@ -121,7 +121,7 @@ fn client_span(done: &Finished<'_>, attempt: &Attempt, scope: &InstrumentationSc
     let name = format!("{} {model}", done.gen_ai_operation).trim_end().to_owned();
     let mut attributes = attempt_attributes(done, attempt);
     attributes.extend(asked_attributes(done));
-    let answered = done.answering().is_some_and(|answering| answering.number == attempt.number);
+    let answered = done.is_answering(attempt);
     if answered {
         attributes.extend(answer_attributes(done));
     }

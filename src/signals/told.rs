@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use opentelemetry::KeyValue;
 
-use super::export::SpanCounts;
 use super::hub::{BudgetGauge, LedgerStatus, Signals};
 use super::lines::Lines;
+use super::outlet::SpanCounts;
 use crate::base::money::NanoUsd;
 use crate::telemetry::metrics::{self as rows, MetricRow};
 use crate::telemetry::names as n;

@@ -64,6 +64,34 @@ fn what_is_at_work_is_counted_while_it_is_held() {
     assert!(signals.prometheus_text().contains(&format!("{line} 0")));
 }
 
+#[test]
+fn requests_alike_add_up_in_one_series_and_others_have_their_own() {
+    let signals = local();
+    let mut other = Story::failed_over(UNSAMPLED);
+    other.record.team = "billing".into();
+    for story in [Story::failed_over(UNSAMPLED), other, Story::failed_over(UNSAMPLED)] {
+        signals.finish(&story.done());
+    }
+    let text = signals.prometheus_text();
+    let tokens = |team: &str, direction: &str| {
+        let labels = [r#"gen_ai_request_model="claude-x""#.into(), format!("tollgate_tenant_id=\"{team}\"")];
+        format!("tollgate_tokens_total{{{},tollgate_token_type=\"{direction}\"}}", labels.join(","))
+    };
+    for (series, value) in [
+        (tokens("search", "input"), 600),
+        (tokens("search", "output"), 360),
+        (tokens("billing", "input"), 300),
+        ("tollgate_price_lookups_total{tollgate_price_status=\"exact\"}".into(), 3),
+        ("tollgate_budget_decisions_total{tollgate_budget_decision=\"allow\",tollgate_budget_scope=\"team\"}".into(), 3),
+    ] {
+        assert!(text.contains(&format!("{series} {value}\n")), "{series} {value} in\n{text}");
+    }
+    assert!(
+        !text.contains("status=\"missing\""),
+        "a series that nothing was recorded in is not there:\n{text}"
+    );
+}
+
 /// Everything that can be counted, counted once.
 fn all_metrics() -> String {
     let signals = exporting_to("http://127.0.0.1:9");
