@@ -288,7 +288,7 @@ impl Ask {
             reason: self.reason,
             upstream: self.upstream.name.clone(),
             provider: self.upstream.provider().into(),
-            host: self.upstream.authority.host().into(),
+            host: self.upstream.host().into(),
             port: self.upstream.port(),
             model_sent: headers::bounded(&self.model),
             span_id: self.span_id,

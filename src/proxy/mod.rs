@@ -55,7 +55,7 @@ pub use body::Outgoing;
 pub use drain::{Drains, Serving};
 pub use late::{bill_overdue, resume};
 pub use lines::Lines;
-pub use policy::{Account, Bounds, Deferrals, Door, Policy, Station};
+pub use policy::{Account, Bounds, ByName, Deferrals, Door, Policy, Station};
 pub use socket::Sockets;
 pub use spool::Spools;
 pub use stall::give_up_stalled;
