@@ -37,7 +37,7 @@ pub(super) async fn hold(
     let way = Way::of(request, &needs, is_sliced, output);
     let held = match way.hold(x, &needs) {
         Ok(held) => held,
-        Err(refusal) => wait(x, &needs, &way, refusal).await.map_err(Refusal::Budget)?,
+        Err(refusal) => Box::pin(wait(x, &needs, &way, refusal)).await.map_err(Refusal::Budget)?,
     };
     if !is_sliced && held.output < output {
         needs.lower_caps(held.output);
