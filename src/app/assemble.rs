@@ -15,7 +15,7 @@ use crate::limits::section::LimitsSection;
 use crate::limits::{Limiter, LimiterBook, ModelLimiter};
 use crate::pricing::catalogue::Catalogue;
 use crate::proxy::prices::Prices;
-use crate::proxy::{Account, Bounds, Policy};
+use crate::proxy::{Account, Bounds, ByName, Policy};
 use crate::routing::router::Router;
 use crate::upstream::endpoint::Upstream;
 use crate::upstream::learned::Learned;
@@ -173,8 +173,10 @@ impl Plan<'_> {
         let listed = teams.into_iter().flat_map(|team| team.open(ground)).collect();
         spent.assign(&lasting.budgets);
         lasting.budgets.keep_only(&ids);
+        let directory = Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once");
         Policy {
-            directory: Directory::new(lasting.pepper.clone(), listed).expect("a plan has each key once"),
+            by_name: ByName::of(directory.values()),
+            directory,
             open: settings.open.then(|| Arc::new(open_account(settings, of_all, lasting))),
             router,
             upstreams: upstreams
@@ -183,7 +185,7 @@ impl Plan<'_> {
                 .collect(),
             upstream_limiters: upstream_limiters(settings, lasting),
             prices: Prices::of(catalogue),
-            overridden: settings.prices.keys().cloned().collect(),
+            overridden: settings.prices.keys().map(|model| model.to_ascii_lowercase()).collect(),
             refuse_unmetered: settings.unmetered == Unmetered::Refuse,
             bounds: Bounds {
                 max_body: settings.server.max_body.0,

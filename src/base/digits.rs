@@ -38,9 +38,9 @@ impl Hex {
     #[must_use]
     pub fn of(number: u128) -> Self {
         let mut letters = [b'0'; HEX_DIGITS];
-        for (pair, byte) in letters.chunks_exact_mut(2).zip(number.to_be_bytes()) {
-            pair[0] = HEX[usize::from(byte >> 4)];
-            pair[1] = HEX[usize::from(byte & 15)];
+        for (place, byte) in number.to_be_bytes().iter().enumerate() {
+            letters[2 * place] = HEX[usize::from(byte >> 4)];
+            letters[2 * place + 1] = HEX[usize::from(byte & 15)];
         }
         Self(letters)
     }

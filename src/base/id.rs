@@ -25,6 +25,20 @@ impl RequestId {
         self.0
     }
 
+    /// The id as it is written.
+    #[must_use]
+    pub fn text(self) -> IdText {
+        let mut text = [0; PREFIX.len() + DIGITS];
+        let (prefix, digits) = text.split_at_mut(PREFIX.len());
+        prefix.copy_from_slice(PREFIX.as_bytes());
+        let mut rest = self.0;
+        for digit in digits.iter_mut().rev() {
+            *digit = CROCKFORD[usize::try_from(rest & 31).expect("5 bits fit")];
+            rest >>= 5;
+        }
+        IdText(text)
+    }
+
     /// The id from its 128 bits.
     #[must_use]
     pub const fn from_u128(bits: u128) -> Self {
@@ -34,12 +48,19 @@ impl RequestId {
 
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0_u8; 26];
-        for (place, letter) in text.iter_mut().rev().enumerate() {
-            *letter = CROCKFORD[usize::try_from((self.0 >> (5 * place)) & 31).expect("5 bits fit")];
-        }
-        f.write_str(PREFIX)?;
-        f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// A request id as it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct IdText([u8; PREFIX.len() + DIGITS]);
+
+impl IdText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("prefix and alphabet are ASCII")
     }
 }
 
@@ -59,7 +80,7 @@ impl FromStr for RequestId {
 
     fn from_str(text: &str) -> Result<Self, NotARequestId> {
         let digits = text.strip_prefix(PREFIX).ok_or(NotARequestId)?.as_bytes();
-        if digits.len() != 26 || digits[0] > b'7' {
+        if digits.len() != DIGITS || digits[0] > b'7' {
             return Err(NotARequestId);
         }
         let mut bits = 0_u128;
@@ -72,6 +93,8 @@ impl FromStr for RequestId {
 }
 
 const PREFIX: &str = "req_";
+/// 26 digits of 5 bits hold 128.
+const DIGITS: usize = 26;
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 #[cfg(test)]

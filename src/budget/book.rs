@@ -245,8 +245,8 @@ impl Budget {
 }
 
 /// The accounts that count a request, to look at now or when it is settled. It holds nothing in them.
-#[derive(Debug, Default)]
-pub struct Watched(Vec<(Arc<Budget>, Arc<Account>)>);
+#[derive(Debug, Clone, Default)]
+pub struct Watched(Arc<[(Arc<Budget>, Arc<Account>)]>);
 
 /// The accounts that count a request and may say no, or warn: not those of shadow budgets. Opens none.
 #[must_use]

@@ -149,7 +149,7 @@ fn verify(args: &VerifyArgs, loaded: &Loaded) -> Result<Report, VerifyFault> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let name = upstream_named(args.upstream.as_deref(), loaded)?;
     let upstream = || Upstream::build(&name, &loaded.settings.upstreams[&name]);
-    let (tls, host) = (tls_config()?, upstream()?.authority.host().to_owned());
+    let (tls, host) = (tls_config()?, upstream()?.host().to_owned());
     let key = args.key_env.as_ref().map(|variable| {
         let key = config::environment(variable).filter(|key| !key.is_empty());
         key.map(Secret::new).ok_or_else(|| VerifyFault::NoKey(variable.clone()))

@@ -308,6 +308,9 @@ pub struct Endpoint {
 /// slash, dot segments, escapes, other case) count as that path, so that spelling cannot dodge the books.
 #[must_use]
 pub fn classify(method: &Method, path: &str) -> Endpoint {
+    if let Some(route) = routes::find_as_spelt(path) {
+        return as_spelt(route, method, path);
+    }
     let endpoint = classify_by(path, |names| {
         let route = routes::find(names);
         (route, route.map_or(Operation::Unmetered, |route| route.operation(method)))
@@ -315,6 +318,19 @@ pub fn classify(method: &Method, path: &str) -> Endpoint {
     // an answer without a body tells no usage, which must not be taken for a usage of nothing
     let is_told = matches!(*method, Method::GET | Method::POST);
     Endpoint { object: endpoint.object.filter(|_| is_told), ..endpoint }
+}
+
+fn as_spelt(route: &'static Route, method: &Method, path: &str) -> Endpoint {
+    let tail = path.strip_prefix("/v1").unwrap_or(path);
+    let first = tail.trim_start_matches('/').split('/').next();
+    Endpoint {
+        object: None,
+        dialect: dialect(Root::V1, first.as_slice()),
+        operation: route.operation(method),
+        route: route.template(Root::V1),
+        style: PathStyle::V1 { tail: tail.to_owned() },
+        deployment: None,
+    }
 }
 
 /// Reads the path of a WebSocket. Only sockets are known here: any other path is one whose messages nobody reads.

@@ -188,3 +188,17 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn a_path_as_the_table_spells_it_is_read_as_in_any_other_spelling() {
+    for tail in known_tails().filter(|tail| !tail.contains('{')) {
+        for method in [Method::GET, Method::POST, Method::DELETE] {
+            let read = |spelt: &str| classify(&method, spelt);
+            let (plain, odd) = (read(&format!("/v1/{tail}")), read(&format!("/v1/./{tail}")));
+            let style = |tail: &str| PathStyle::V1 { tail: tail.to_owned() };
+            assert_eq!(plain.style, style(&format!("/{tail}")), "{tail}");
+            assert_eq!(odd.style, style(&format!("/./{tail}")), "{tail}");
+            assert_eq!(plain, Endpoint { style: plain.style.clone(), ..odd }, "{method} {tail}");
+        }
+    }
+}

@@ -158,6 +158,11 @@ pub(super) fn find(names: &[&str]) -> Option<&'static Route> {
     ROUTES.iter().find(|route| route.fits(names))
 }
 
+/// The entry of a path that is spelt as the table has it, behind `/v1`. Most are.
+pub(super) fn find_as_spelt(path: &str) -> Option<&'static Route> {
+    ROUTES.iter().find(|route| route.v1 == path && !route.pattern.contains('{'))
+}
+
 /// The entry for the tail of a WebSocket's path.
 pub(super) fn find_socket(names: &[&str]) -> Option<&'static Route> {
     SOCKETS.iter().find(|route| route.fits(names))

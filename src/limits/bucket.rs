@@ -49,9 +49,13 @@ impl Bucket {
 
     /// Whole tokens that are there, and the time until it is full.
     pub(super) fn standing(&mut self, now: Tick) -> (u64, Duration) {
+        (self.there(now), self.time_to(self.capacity()))
+    }
+
+    /// Whole tokens that are there.
+    pub(super) fn there(&mut self, now: Tick) -> u64 {
         self.refill(now);
-        let there = u64::try_from((self.level / GRAINS_PER_TOKEN).max(0)).unwrap_or(u64::MAX);
-        (there, self.time_to(self.capacity()))
+        u64::try_from((self.level / GRAINS_PER_TOKEN).max(0)).unwrap_or(u64::MAX)
     }
 
     /// A clock that went back refills nothing.
@@ -64,6 +68,9 @@ impl Bucket {
 
     fn time_to(&self, level: i128) -> Duration {
         let missing = (level - self.level).max(0);
+        if missing == 0 {
+            return Duration::ZERO;
+        }
         let per_nano = i128::from(self.limit.get());
         let nanos = missing / per_nano + i128::from(missing % per_nano != 0);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))

@@ -180,8 +180,8 @@ impl Limiter {
             let _ = rate.take(now);
         }
         let bucket = gauges.bucket.as_mut()?;
-        let (there, _) = bucket.standing(now);
-        let tokens = ask.needed(bucket.limit()).max(ask.most.min(there));
+        let needed = ask.needed(bucket.limit());
+        let tokens = if ask.most > needed { needed.max(ask.most.min(bucket.there(now))) } else { needed };
         bucket.take(tokens);
         Some(Taken { tokens, bucket: gauges.buckets })
     }

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::exchange::Books;
 use super::lost::cost_of;
 use super::settle::{is_untold, may_cost};
+use crate::base::case::lower;
 use crate::base::money::{NanoUsd, round_to_nanos};
 use crate::base::usage::{Usage, UsageSource};
 use crate::budget::UnpricedRule;
@@ -173,7 +174,7 @@ fn final_price(books: &Books) -> Option<Arc<Price>> {
         sent: &record.upstream_model,
         asked: &record.model,
     };
-    let overridden = |model: &str| books.policy.overridden.iter().any(|own| own.eq_ignore_ascii_case(model));
+    let overridden = |model: &str| books.policy.overridden.contains(lower(model).as_ref());
     let known = names.in_order(overridden).find_map(|model| catalogue.price(host, model, at));
     known.or_else(|| books.stand_in())
 }

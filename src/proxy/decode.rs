@@ -93,19 +93,31 @@ struct Found {
 
 /// Reads a body's facts: at once if it is small, else off the worker, which others are waiting for.
 async fn find_facts(x: &mut Exchange, headers: &HeaderMap, body: &Bytes) -> Result<Found, Refusal> {
+    let (content_type, encoding) = kind_of(headers);
+    if body.len() <= SMALL_BODY && encoding.is_none() {
+        let limit = x.policy.bounds.body_limit();
+        return Reader { endpoint: &x.endpoint, content_type, encoding, limit }.read(body);
+    }
+    // on the heap: every request would be as large as what this takes
+    Box::pin(read_elsewhere(x, headers, body)).await
+}
+
+/// Content type and content encoding, if it is encoded.
+fn kind_of(headers: &HeaderMap) -> (Option<&str>, Option<&str>) {
     let text = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
     let encoding =
         text(header::CONTENT_ENCODING).filter(|encoding| !encoding.eq_ignore_ascii_case("identity"));
-    let (limit, content_type) = (x.policy.bounds.body_limit(), text(header::CONTENT_TYPE));
-    if body.len() <= SMALL_BODY && encoding.is_none() {
-        return Reader { endpoint: &x.endpoint, content_type, encoding, limit }.read(body);
-    }
+    (text(header::CONTENT_TYPE), encoding)
+}
+
+async fn read_elsewhere(x: &mut Exchange, headers: &HeaderMap, body: &Bytes) -> Result<Found, Refusal> {
+    let (content_type, encoding) = kind_of(headers);
     if encoding.is_some() {
         // the decoded copy is a body in memory, too
         let most = x.policy.bounds.max_body.min(body.len() as u64 * MAX_RATIO);
         take_memory(x, most).await?;
     }
-    let (body, endpoint) = (body.clone(), x.endpoint.clone());
+    let (body, endpoint, limit) = (body.clone(), x.endpoint.clone(), x.policy.bounds.body_limit());
     let (content_type, encoding) = (content_type.map(str::to_owned), encoding.map(str::to_owned));
     let read = tokio::task::spawn_blocking(move || {
         let (content_type, encoding) = (content_type.as_deref(), encoding.as_deref());

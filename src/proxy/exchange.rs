@@ -75,6 +75,8 @@ pub(super) struct Books {
     /// Its place in the limits of the upstream that is asked.
     pub(super) upstream_admission: Option<Admission>,
     pub(super) reservation: Option<Reservation>,
+    /// The accounts that the reservation is in, for all who tell how they stand.
+    watched: Option<Watched>,
     /// A stream that is paid for as it passes.
     pub(super) follow: Option<Box<Follow>>,
     /// The count of the output that was shown.
@@ -155,6 +157,7 @@ impl Exchange {
             admission: None,
             upstream_admission: None,
             reservation: None,
+            watched: None,
             follow: None,
             tally: Tally::default(),
             most_input: 0,
@@ -261,10 +264,17 @@ impl Books {
         self.account.as_ref().is_some_and(|account| !account.budgets.is_empty())
     }
 
+    /// Keeps what is held, and whose accounts it is in.
+    pub(super) fn note_reserved(&mut self, reservation: Reservation) {
+        self.reservation = Some(reservation);
+        self.watched = Some(self.watched());
+    }
+
     /// The budgets that count this request.
     pub(super) fn watched(&self) -> Watched {
         let watch = |account: &Arc<Account>| budget::watch(&account.budgets, &spender(&self.record));
-        self.account.as_ref().map(watch).unwrap_or_default()
+        let found = || self.account.as_ref().map(watch).unwrap_or_default();
+        self.watched.clone().unwrap_or_else(found)
     }
 
     /// Bytes of the body.

@@ -39,19 +39,19 @@ use crate::upstream::section::{StreamUsage, UpstreamKind};
 /// Asks until someone answers; relays the last answer, good or bad.
 pub(super) async fn forward(
     x: &mut Exchange,
-    mut request: ReadRequest,
+    request: &mut ReadRequest,
     client: &Client,
 ) -> Result<Answer, Refusal> {
-    let ticket = write_intent(x, &request)?;
+    let ticket = write_intent(x, request)?;
     Failpoint::AfterIntent.reach();
     let targets = std::mem::take(&mut request.targets);
     let mut place = rates::enter_upstream(x, &targets, 0)?;
     loop {
-        let mut ask = Ask::prepare(x, &request, &targets[place])?;
-        let mut sent = ask.send(x, &mut request, client).await;
+        let mut ask = Ask::prepare(x, request, &targets[place])?;
+        let mut sent = ask.send(x, request, client).await;
         if ask.asks_usage.is_some() && sent.is_bad_request() {
             ask = ask.without_usage(x);
-            sent = ask.send(x, &mut request, client).await;
+            sent = ask.send(x, request, client).await;
             if sent.is_success() {
                 ask.upstream.note_usage_refused(&ask.model);
             }
@@ -67,7 +67,7 @@ pub(super) async fn forward(
         let Some(next) = next else {
             // an fsync, where one is asked for, has overlapped the upstream's time to the first byte
             x.door.journal.durable(ticket).await.map_err(|fault| unrecorded(&fault))?;
-            return ask.conclude(x, &request, sent).await;
+            return ask.conclude(x, request, sent).await;
         };
         place = next;
         tracing::debug!(upstream = ask.upstream.name, "trying the next target");
@@ -288,7 +288,7 @@ impl Ask {
             reason: self.reason,
             upstream: self.upstream.name.clone(),
             provider: self.upstream.provider().into(),
-            host: self.upstream.authority.host().into(),
+            host: self.upstream.host().into(),
             port: self.upstream.port(),
             model_sent: headers::bounded(&self.model),
             span_id: self.span_id,

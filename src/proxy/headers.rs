@@ -184,8 +184,13 @@ fn is_for_us(name: &str) -> bool {
 
 /// Whether [`labels`] may read it.
 fn may_be_label(name: &HeaderName) -> bool {
-    let known = ["x-tollgate-", "helicone-", "x-litellm-tags", "cf-aig-metadata"];
-    known.iter().any(|start| name.as_str().starts_with(start))
+    let name = name.as_str();
+    match name.as_bytes().first() {
+        Some(b'x') => name.starts_with("x-tollgate-") || name == "x-litellm-tags",
+        Some(b'h') => name.starts_with("helicone-"),
+        Some(b'c') => name == "cf-aig-metadata",
+        _ => false,
+    }
 }
 
 /// A label longer than this is cut: it becomes a column, not a document.

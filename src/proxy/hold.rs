@@ -37,7 +37,7 @@ pub(super) async fn hold(
     let way = Way::of(request, &needs, is_sliced, output);
     let held = match way.hold(x, &needs) {
         Ok(held) => held,
-        Err(refusal) => wait(x, &needs, &way, refusal).await.map_err(Refusal::Budget)?,
+        Err(refusal) => Box::pin(wait(x, &needs, &way, refusal)).await.map_err(Refusal::Budget)?,
     };
     if !is_sliced && held.output < output {
         needs.lower_caps(held.output);
@@ -47,7 +47,7 @@ pub(super) async fn hold(
     x.record.admitted_at = held.reservation.charged_at().as_nanos();
     (x.record.reserved, x.record.reserved_tokens) = (held.need.cost, held.need.tokens);
     (x.most_input, x.most_output) = (needs.input(), held.output);
-    x.reservation = Some(held.reservation);
+    x.note_reserved(held.reservation);
     if terms.is_held && request.facts.stream {
         let allowance = if is_sliced && held.output < needs.cap() {
             Allowance::sliced(held.output, needs.choices)

@@ -177,7 +177,8 @@ pub(super) async fn memory_of(door: &Door, bytes: u64) -> Result<OwnedSemaphoreP
         return Ok(permit);
     }
     let wait = Arc::clone(&door.body_memory).acquire_many_owned(kib);
-    let Ok(Ok(permit)) = timeout(WAIT_FOR_MEMORY, wait).await else { return Err(Refusal::MemoryFull) };
+    let waited = Box::pin(timeout(WAIT_FOR_MEMORY, wait)).await;
+    let Ok(Ok(permit)) = waited else { return Err(Refusal::MemoryFull) };
     Ok(permit)
 }
 

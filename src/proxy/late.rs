@@ -223,7 +223,7 @@ fn bill(door: &Arc<Door>, owed: Owed<Held>, told: &Told<'_>) {
         Told::Usage(_) | Told::Nothing(_) => (Outcome::Completed, String::new()),
         Told::Never => (Outcome::Cancelled, NEVER_FETCHED.into()),
     };
-    absorb(&mut books, &reading);
+    absorb(&mut books, &mut reading);
     close_books(books, usage, source, &reading);
 }
 

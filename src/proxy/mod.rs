@@ -55,7 +55,7 @@ pub use body::Outgoing;
 pub use drain::{Drains, Serving};
 pub use late::{bill_overdue, resume};
 pub use lines::Lines;
-pub use policy::{Account, Bounds, Deferrals, Door, Policy, Station};
+pub use policy::{Account, Bounds, ByName, Deferrals, Door, Policy, Station};
 pub use socket::Sockets;
 pub use spool::Spools;
 pub use stall::give_up_stalled;
@@ -86,7 +86,7 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
     x.enter()?;
     let checked = framing::check(&asked.parts);
     if let Err(refusal) = checked.and_then(|()| identify::identify(x, asked.headers())) {
-        intake::drain(&mut asked).await;
+        Box::pin(intake::drain(&mut asked)).await;
         return Err(refusal);
     }
     Failpoint::AfterAuth.reach();
@@ -95,6 +95,6 @@ async fn walk(x: &mut Exchange, mut asked: begin::Asked, station: &Station) -> R
     Failpoint::AfterReserve.reach();
     match recall::recall(x, &request).await? {
         Some(answer) => Ok(answer),
-        None => forward::forward(x, request, &station.client).await,
+        None => forward::forward(x, &mut request, &station.client).await,
     }
 }

@@ -150,7 +150,7 @@ impl OfTarget {
 
 fn price_of(x: &Exchange, target: &Target) -> Option<Arc<Price>> {
     let at = x.priced_at();
-    let host = Some(x.policy.upstreams[target.upstream].authority.host());
+    let host = Some(x.policy.upstreams[target.upstream].host());
     let sent = target.model.as_deref().and_then(|model| x.policy.prices.price(host, model, at));
     sent.or_else(|| x.policy.prices.price(host, &x.record.model, at)).or_else(|| x.stand_in())
 }

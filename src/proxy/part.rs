@@ -162,7 +162,7 @@ pub(super) fn attempt(x: &Exchange, upstream: &Upstream, model: &str) -> Attempt
         reason: AttemptReason::Initial,
         upstream: upstream.name.clone(),
         provider: upstream.provider().into(),
-        host: upstream.authority.host().into(),
+        host: upstream.host().into(),
         port: upstream.port(),
         model_sent: model.into(),
         span_id: new_span_id(&x.door.chance),

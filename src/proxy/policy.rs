@@ -1,5 +1,6 @@
 //! What the door works with: the services of the process, and the policy of one config load.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub struct Policy {
     pub directory: Directory<Arc<Account>>,
     /// The account of everyone when `open: true`.
     pub open: Option<Arc<Account>>,
+    /// The same accounts by the names of team and key.
+    pub by_name: ByName,
     /// Model names to targets.
     pub router: Router,
     /// All upstreams, in the config's order.
@@ -98,8 +101,8 @@ pub struct Policy {
     pub upstream_limiters: Vec<Option<Arc<Limiter>>>,
     /// What things cost.
     pub prices: Prices,
-    /// Models with a price of their own in the config: that price is taken before any other.
-    pub overridden: Vec<String>,
+    /// Models with a price of their own in the config, in lower case: that price is taken before any other.
+    pub overridden: HashSet<String>,
     /// Whether unmetered paths are refused to callers with a budget.
     pub refuse_unmetered: bool,
     /// Bounds of the data listener.
@@ -156,12 +159,40 @@ pub struct Account {
     pub cache: Option<CacheRule>,
 }
 
+impl Account {
+    fn names(&self) -> (&str, &str) {
+        (&self.team, &self.key)
+    }
+
+    fn is(&self, team: &str, key: &str) -> bool {
+        self.names() == (team, key)
+    }
+}
+
+/// Accounts in the order of their names: a place for each takes less memory than a map would.
+#[derive(Debug, Default)]
+pub struct ByName(Vec<Arc<Account>>);
+
+impl ByName {
+    /// Of these accounts.
+    #[must_use]
+    pub fn of<'a>(accounts: impl Iterator<Item = &'a Arc<Account>>) -> Self {
+        let mut accounts: Vec<_> = accounts.cloned().collect();
+        accounts.sort_unstable_by(|a, b| a.names().cmp(&b.names()));
+        Self(accounts)
+    }
+
+    fn find(&self, team: &str, key: &str) -> Option<&Arc<Account>> {
+        let place = self.0.binary_search_by(|account| account.names().cmp(&(team, key))).ok()?;
+        self.0.get(place)
+    }
+}
+
 impl Policy {
     /// The account of a key, by its names.
     #[must_use]
     pub fn account_of(&self, team: &str, key: &str) -> Option<Arc<Account>> {
-        let named = |account: &&Arc<Account>| account.team == team && account.key == key;
-        self.directory.values().chain(&self.open).find(named).cloned()
+        self.by_name.find(team, key).or(self.open.as_ref().filter(|open| open.is(team, key))).cloned()
     }
 
     /// Where a request may go: the one the client named, a route's, or the first upstream that

@@ -1,6 +1,7 @@
 //! The limits that hold for a request: those of key, team and model as it is admitted, those of an upstream
 //! as it is chosen, and what the answer says of them.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,7 +127,7 @@ impl Told {
     /// What is to be told on an answer with these headers: nothing where the upstream tells its own.
     pub(super) fn on(books: &Books, answer: &HeaderMap) -> Self {
         let is_told = answer.keys().any(|name| is_rate_header(name.as_str()));
-        let limiters = if is_told { Vec::new() } else { callers_limiters(books) };
+        let limiters = if is_told { Vec::new() } else { callers_limiters(books).into_owned() };
         Self { limiters, clock: books.door.clock.clone() }
     }
 
@@ -152,10 +153,13 @@ fn is_rate_header(name: &str) -> bool {
     name.starts_with("x-ratelimit-") || name.starts_with("anthropic-ratelimit-")
 }
 
-fn callers_limiters(books: &Books) -> Vec<Arc<Limiter>> {
-    let Some(account) = &books.account else { return Vec::new() };
+fn callers_limiters(books: &Books) -> Cow<'_, [Arc<Limiter>]> {
+    let Some(account) = &books.account else { return Cow::Borrowed(&[]) };
+    if account.model_limiters.is_empty() {
+        return Cow::Borrowed(&account.limiters);
+    }
     let of_models = account.model_limiters.iter().filter_map(|rule| rule.holds_for(&books.record.model));
-    account.limiters.iter().chain(of_models).cloned().collect()
+    Cow::Owned(account.limiters.iter().chain(of_models).cloned().collect())
 }
 
 fn refusal(x: &mut Exchange, hit: LimitHit) -> Refusal {

@@ -1,5 +1,7 @@
 //! Fifth step: has this been answered before, or is it being answered right now?
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::error::Refusal;
@@ -15,7 +17,13 @@ use crate::store::record::CacheResult;
 /// upstream must be asked. Becomes the leader of identical requests if it misses.
 pub(super) async fn recall(x: &mut Exchange, request: &ReadRequest) -> Result<Option<Answer>, Refusal> {
     let of_team = x.account.as_ref().and_then(|account| account.cache).map(|rule| rule.ttl.0);
-    let Some(rule) = of_team.or(request.cache_ttl) else { return Ok(None) };
+    match of_team.or(request.cache_ttl) {
+        Some(rule) => Box::pin(look_up(x, request, rule)).await,
+        None => Ok(None),
+    }
+}
+
+async fn look_up(x: &mut Exchange, request: &ReadRequest, rule: Duration) -> Result<Option<Answer>, Refusal> {
     let wish = wish_of(&request.headers)?;
     let may_use = x.is_billed() && request.method == Method::POST && wish.stores();
     let Some(body) = request.whole().filter(|body| may_use && body.len() <= LARGEST_HASHED_INLINE) else {

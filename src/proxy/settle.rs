@@ -87,11 +87,11 @@ pub(super) fn settle(mut books: Box<Books>, end: End) -> Option<NanoUsd> {
     if let Some(first) = books.first_output {
         books.record.first_token_us = micros(first.since(books.began));
     }
-    let reading = reading.unwrap_or_default();
+    let mut reading = reading.unwrap_or_default();
     if let Some(stored) = &reading.stored {
         late::hear(&mut books, stored, outcome == Outcome::Completed);
     }
-    absorb(&mut books, &reading);
+    absorb(&mut books, &mut reading);
     note_disconnect(&mut books);
     if !is_whole || !reading.ended || reading.undecodable {
         // whoever waits for this answer asks for itself, now
@@ -192,12 +192,12 @@ pub(super) fn is_untold(books: &Books, reading: &Reading) -> bool {
 }
 
 /// Takes over what the answer said about itself.
-pub(super) fn absorb(books: &mut Books, reading: &Reading) {
+pub(super) fn absorb(books: &mut Books, reading: &mut Reading) {
     if let Some(model) = &reading.model {
         books.record.response_model = headers::cut(model).into();
     }
     books.answered.id.clone_from(&reading.response_id);
-    books.answered.finish_reasons.clone_from(&reading.finish_reasons);
+    books.answered.finish_reasons = std::mem::take(&mut reading.finish_reasons);
     books.answered.service_tier.clone_from(&reading.service_tier);
     books.answered.faults = AnswerFaults {
         malformed: reading.malformed,

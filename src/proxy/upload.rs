@@ -118,7 +118,17 @@ pub(super) async fn receive(
     let size = body.size_hint().exact();
     let most_in_memory = FORM_HEAD.min(bounds.max_body);
     let form = form_of(x, headers).filter(|_| size.is_none_or(|size| size > most_in_memory));
-    let Some(mut form) = form else { return read_whole(x, body).await.map(Received::Whole) };
+    match form {
+        None => read_whole(x, body).await.map(Received::Whole),
+        // on the heap: every request would be as large as what this takes
+        Some(form) => Box::pin(receive_form(x, form, body)).await,
+    }
+}
+
+async fn receive_form(x: &mut Exchange, mut form: Form, body: Incoming) -> Result<Received, Refusal> {
+    let bounds = x.policy.bounds;
+    let size = body.size_hint().exact();
+    let most_in_memory = FORM_HEAD.min(bounds.max_body);
     let mut arriving = Arriving::new(x, body, bounds.upload_limit())?;
     let (mut head, mut memory) = (Gathered::default(), MemoryTaken::default());
     while (head.len() as u64) < most_in_memory {

@@ -60,14 +60,18 @@ impl TraceContext {
     /// The `traceparent` of a request that `span_id` sends: the span of the upstream attempt.
     #[must_use]
     pub fn traceparent(&self, span_id: u64, sampled: bool) -> String {
-        let flags = if sampled { SAMPLED } else { 0 } | if self.random { RANDOM } else { 0 };
         let mut text = String::with_capacity(HEAD);
         text.push_str("00-");
         text.push_str(Hex::of(self.trace_id).as_str());
         text.push('-');
         text.push_str(Hex::of(span_id.into()).last(16));
         text.push('-');
-        text.push_str(Hex::of(flags.into()).last(2));
+        text.push_str(match (self.random, sampled) {
+            (false, false) => "00",
+            (false, true) => "01",
+            (true, false) => "02",
+            (true, true) => "03",
+        });
         text
     }
 

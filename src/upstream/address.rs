@@ -4,6 +4,7 @@
 //! `{base_url}/chat/completions`. A base URL without any path (`http://vllm:8000`) gets the path as it is.
 
 use http::Uri;
+use http::uri::Parts;
 
 use super::endpoint::Upstream;
 use super::section::UpstreamKind;
@@ -26,25 +27,25 @@ pub fn resolve(
     model: &str,
 ) -> Result<Uri, Unaddressable> {
     let prefix = upstream.prefix.as_str();
-    let place = match upstream.kind {
+    let mut target = match upstream.kind {
         UpstreamKind::Openai => openai(prefix, &endpoint.style, path),
         UpstreamKind::Azure => azure(upstream, endpoint, path, model),
         UpstreamKind::Anthropic => anthropic(prefix, &endpoint.style, path),
     };
-    let query = match (&upstream.api_version, query) {
-        (Some(version), query) if needs_version(&place, query) => match query {
-            Some(query) => Some(format!("{query}&api-version={version}")),
-            None => Some(format!("api-version={version}")),
-        },
-        (_, query) => query.map(str::to_owned),
-    };
-    let target = query.map_or_else(|| place.clone(), |query| format!("{place}?{query}"));
-    Uri::builder()
-        .scheme(upstream.scheme.clone())
-        .authority(upstream.authority.clone())
-        .path_and_query(target)
-        .build()
-        .map_err(|_| Unaddressable)
+    let version = upstream.api_version.as_deref().filter(|_| needs_version(&target, query));
+    if let Some(query) = query {
+        target.push('?');
+        target.push_str(query);
+    }
+    if let Some(version) = version {
+        target.push_str(if query.is_some() { "&api-version=" } else { "?api-version=" });
+        target.push_str(version);
+    }
+    let mut parts = Parts::default();
+    parts.scheme = Some(upstream.scheme.clone());
+    parts.authority = Some(upstream.authority.clone());
+    parts.path_and_query = Some(target.try_into().map_err(|_| Unaddressable)?);
+    Uri::from_parts(parts).map_err(|_| Unaddressable)
 }
 
 /// Whether the upstream sees the deployment that a path names, and so goes by it, not by the body's model.
@@ -70,9 +71,9 @@ fn openai(prefix: &str, style: &PathStyle, path: &str) -> String {
     }
     match style {
         PathStyle::V1 { tail } | PathStyle::AzureDeployment { tail, .. } | PathStyle::AzureV1 { tail } => {
-            format!("{prefix}{tail}")
+            [prefix, tail].concat()
         }
-        PathStyle::Azure { .. } | PathStyle::Other => format!("{prefix}{path}"),
+        PathStyle::Azure { .. } | PathStyle::Other => [prefix, path].concat(),
     }
 }
 
@@ -97,9 +98,9 @@ fn azure(upstream: &Upstream, endpoint: &Endpoint, path: &str, model: &str) -> S
 
 fn anthropic(prefix: &str, style: &PathStyle, path: &str) -> String {
     match style {
-        PathStyle::V1 { tail } if prefix.ends_with("/v1") => format!("{prefix}{tail}"),
-        PathStyle::V1 { tail } => format!("{prefix}/v1{tail}"),
-        _ => format!("{prefix}{path}"),
+        PathStyle::V1 { tail } if prefix.ends_with("/v1") => [prefix, tail].concat(),
+        PathStyle::V1 { tail } => [prefix, "/v1", tail].concat(),
+        _ => [prefix, path].concat(),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Upstream {
     pub credential: Option<(HeaderName, HeaderValue)>,
     /// Headers set on every request.
     pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The host alone, which the authority would look for each time.
+    host: String,
     /// The convention's word for its host, if it has one.
     well_known: Option<&'static str>,
     /// Whose connections it uses.
@@ -138,6 +140,7 @@ impl Upstream {
             propagate_trace: section.propagate_trace.unwrap_or_else(|| is_private(authority.host())),
             credential: credential(name, section, kind)?,
             headers: extra_headers(name, section)?,
+            host: authority.host().into(),
             well_known: well_known(authority.host()),
             refuses_usage: Names::default(),
             reasons: Arc::default(),
@@ -150,6 +153,12 @@ impl Upstream {
     #[must_use]
     pub fn remembering(self, learned: &Learned) -> Self {
         Self { reasons: learned.reasons_of(&self.name), ..self }
+    }
+
+    /// The host that is connected to.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// The port that is connected to.

@@ -2,7 +2,7 @@
 //! what was relayed and what was held where it is not. In one process and without a socket, so that it is
 //! every byte.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ use crate::proxy::drain::{Drains, Leaving};
 use crate::proxy::exchange::Opening;
 use crate::proxy::headers::Head;
 use crate::proxy::lines::Lines;
-use crate::proxy::policy::{Account, Bounds, Door, Policy};
+use crate::proxy::policy::{Account, Bounds, ByName, Door, Policy};
 use crate::proxy::prices::Prices;
 use crate::proxy::spool::Spools;
 use crate::routing::router::Router;
@@ -335,7 +335,8 @@ fn policy() -> Policy {
         upstreams: Vec::new(),
         upstream_limiters: Vec::new(),
         prices: Prices::of(Catalogue::shipped()),
-        overridden: Vec::new(),
+        overridden: HashSet::new(),
+        by_name: ByName::default(),
         refuse_unmetered: false,
         bounds: Bounds {
             max_body: 1 << 20,

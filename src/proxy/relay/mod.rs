@@ -25,6 +25,7 @@ use super::names;
 use super::rates;
 use super::settle::{End, standing_headers};
 use super::socket::{self, Switched};
+use crate::base::digits::Digits;
 use crate::dialect::path::Dialect;
 use crate::store::record::{CacheResult, Outcome};
 
@@ -74,6 +75,9 @@ pub(super) fn relay(mut x: Exchange, answer: Answer) -> Response<Outgoing> {
     *response.headers_mut() = headers;
     let told = rates::Told::on(&x, response.headers());
     stamp(&x, response.headers_mut());
+    if !matches!(body, AnswerBody::Whole(_)) {
+        standing_headers(&x.watched(), x.now(), response.headers_mut());
+    }
     *response.body_mut() = match body {
         AnswerBody::Whole(bytes) => {
             meter.observe(&bytes);
@@ -123,12 +127,13 @@ pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     stamp(&x, response.headers_mut());
+    standing_headers(&x.watched(), x.now(), response.headers_mut());
     // the SDKs show these as the request's id; on an upstream's answer they stay the upstream's
     let id_header = match x.endpoint.dialect {
         Dialect::OpenAi => "x-request-id",
         Dialect::Anthropic => "request-id",
     };
-    headers::set(response.headers_mut(), id_header, &x.id.to_string());
+    headers::set(response.headers_mut(), id_header, x.id.text().as_str());
     note_sent(&mut x, &body);
     let told = rates::Told::on(&x, response.headers());
     x.close(End::refused(face.outcome, face.code));
@@ -138,23 +143,32 @@ pub(super) fn refuse(mut x: Exchange, refusal: &Refusal) -> Response<Outgoing> {
 
 /// The headers that Tollgate adds to every answer.
 fn stamp(x: &Exchange, headers: &mut HeaderMap) {
-    headers::set(headers, &names::REQUEST_ID, &x.id.to_string());
+    headers::set(headers, &names::REQUEST_ID, x.id.text().as_str());
     if !x.record.upstream.is_empty() && (x.was_dispatched() || x.record.cache != CacheResult::Off) {
         headers::set(headers, &names::UPSTREAM, &x.record.upstream);
-        headers::set(headers, &names::ATTEMPTS, &x.record.attempts.to_string());
+        headers::set(headers, &names::ATTEMPTS, Digits::of(x.record.attempts.into()).as_str());
     }
     if x.record.cache != CacheResult::Off {
         headers::set(headers, &names::CACHE, x.record.cache.as_str());
     }
-    standing_headers(&x.watched(), x.now(), headers);
     let overhead = x.record.overhead_us;
     if overhead > 0 {
-        let (whole, part) = (overhead / 1_000, overhead % 1_000);
         // beside the upstream's own
-        if let Ok(value) = HeaderValue::from_str(&format!("tollgate;dur={whole}.{part:03}")) {
+        if let Ok(value) = HeaderValue::try_from(server_timing(overhead)) {
             headers.append(&names::SERVER_TIMING, value);
         }
     }
+}
+
+/// In milliseconds, with three digits after the point.
+fn server_timing(overhead_us: u64) -> String {
+    let mut text = String::with_capacity(32);
+    text.push_str("tollgate;dur=");
+    text.push_str(Digits::of(overhead_us / 1_000).as_str());
+    text.push('.');
+    // a one in front keeps the zeros that the part begins with
+    text.push_str(&Digits::of(1_000 + overhead_us % 1_000).as_str()[1..]);
+    text
 }
 
 fn note_sent(x: &mut Exchange, bytes: &Bytes) {
