@@ -3,6 +3,8 @@
 
 use std::borrow::Cow;
 
+use serde::Deserialize;
+
 /// A place in a JSON text.
 #[derive(Debug)]
 pub(super) struct Cursor<'a> {
@@ -80,6 +82,19 @@ impl<'a> Cursor<'a> {
             b'f' => self.word("false"),
             _ => self.number().map(drop),
         }
+    }
+
+    /// Whether a `null` comes next, which is then passed.
+    pub(super) fn is_null(&mut self) -> Option<bool> {
+        match self.peek()? {
+            b'n' => self.word("null").map(|()| true),
+            _ => Some(false),
+        }
+    }
+
+    /// Walks any value, which a full parser takes for a `T`.
+    pub(super) fn parsed<T: Deserialize<'a>>(&mut self) -> Option<T> {
+        serde_json::from_str(self.raw(Self::skip)?).ok()
     }
 
     /// The text of what `walk` walks.
@@ -192,6 +207,11 @@ impl<'a> Written<'a> {
     pub(super) fn as_plain(&self) -> Option<&'a str> {
         (self.surplus == 0).then_some(self.inner)
     }
+}
+
+/// Fills a place that no member has filled; one that stands twice is for a full parser.
+pub(super) fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
 }
 
 fn digits(bytes: &[u8]) -> usize {

@@ -6,6 +6,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::cursor::Cursor;
+
 /// A higher count is a lie or a fault (FAULTS L18).
 pub(super) const MAX_COUNT: u64 = 1_000_000_000;
 
@@ -28,6 +30,14 @@ impl Count {
             Self::Absent => other,
             Self::Of(_) | Self::Invalid => self,
         }
+    }
+
+    /// Walks a count or `null`; anything else is for a full parser.
+    pub(super) fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
+        if cursor.is_null()? {
+            return Some(Self::Absent);
+        }
+        cursor.number()?.parse().ok().map(Self::checked)
     }
 
     /// The count; an absent or invalid one is none.
@@ -66,6 +76,10 @@ pub(super) struct Text<'a>(pub(super) Cow<'a, str>);
 /// A word that some upstreams write as a number: error codes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Label(pub(super) String);
+
+/// A value as it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Raw<'a>(pub(super) &'a str);
 
 /// A value of the expected shape; none where it has another, or is null.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,6 +199,12 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        <&RawValue>::deserialize(from).map(|raw| Self(raw.get()))
+    }
+}
+
 impl<'de> Deserialize<'de> for Label {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         from.deserialize_any(LabelVisitor)
@@ -211,7 +231,15 @@ impl<T> Loose<Vec<T>> {
     }
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// Walks a string or `null`; anything else is for a full parser.
+    pub(super) fn walk(cursor: &mut Cursor<'a>) -> Option<Self> {
+        if cursor.is_null()? {
+            return Some(Self::default());
+        }
+        cursor.string()?.text().map(Self)
+    }
+
     /// The text, if there is any.
     pub(super) fn some(&self) -> Option<&str> {
         (!self.0.is_empty()).then_some(&*self.0)

@@ -22,7 +22,10 @@ impl Form {
     /// A reader for the body of a request of this content type; `None` where no form of files is due.
     #[must_use]
     pub fn of(endpoint: &Endpoint, content_type: &str) -> Option<Self> {
-        let reader = FormReader::of(content_type, WANTED).filter(|_| takes_files(endpoint.operation))?;
+        if !takes_files(endpoint.operation) {
+            return None;
+        }
+        let reader = FormReader::of(content_type, WANTED)?;
         Some(Self { endpoint: endpoint.clone(), reader, told: 0 })
     }
 

@@ -206,12 +206,13 @@ impl Meter {
 
 impl Intake {
     fn of(content_type: &str) -> Self {
-        let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if kind == "text/event-stream" {
+        let kind = content_type.split(';').next().unwrap_or_default().trim();
+        if kind.eq_ignore_ascii_case("text/event-stream") {
             return Self::Events(Reader::new());
         }
-        let binary = ["audio/", "image/", "video/", "application/octet-stream"];
-        if binary.iter().any(|prefix| kind.starts_with(prefix)) {
+        let begins =
+            |prefix: &str| kind.get(..prefix.len()).is_some_and(|own| own.eq_ignore_ascii_case(prefix));
+        if ["audio/", "image/", "video/", "application/octet-stream"].into_iter().any(begins) {
             return Self::Opaque { bytes: 0 };
         }
         Self::Body(Kept::new(MAX_BODY, TAIL))

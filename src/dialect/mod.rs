@@ -20,6 +20,8 @@ pub mod unask;
 #[cfg(any(test, fuzzing))]
 #[path = "answers_tests.rs"]
 pub mod answers;
+#[cfg(test)]
+mod any_json;
 mod ceiling;
 #[cfg(any(test, fuzzing))]
 pub mod corpus;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::dialect::answers::Dice;
+use crate::dialect::any_json::any_object;
 use crate::dialect::path::classify;
 
 fn endpoint(tail: &str) -> Endpoint {
@@ -323,56 +324,6 @@ fn a_response_tells_which_model_may_make_images() {
     assert_eq!(image(r#"{"tools":[{"type":"function","name":"image_generation"}]}"#), None);
 }
 
-/// A value as some client writes it, with names that mean something here and there.
-fn anything(dice: &mut Dice, levels: usize) -> String {
-    let space = dice.pick(&["", "", " ", "\n\t"]);
-    let value = match dice.below(if levels == 0 { 3 } else { 6 }) {
-        0 => dice
-            .pick(&[
-                "1",
-                "-7",
-                "0",
-                "0.5",
-                "1e3",
-                "12345678901234567890",
-                "-0",
-                "true",
-                "false",
-                "null",
-                "1e999",
-            ])
-            .into(),
-        1 => dice.pick(&[NAMES, &TEXTS].concat()).quoted(),
-        2 => dice.pick(&TEXTS).quoted(),
-        3 => {
-            let items: Vec<String> = (0..dice.below(4)).map(|_| anything(dice, levels - 1)).collect();
-            format!("[{}]", items.join(","))
-        }
-        _ => object(dice, levels - 1),
-    };
-    format!("{space}{value}{space}")
-}
-
-fn object(dice: &mut Dice, levels: usize) -> String {
-    let member = |dice: &mut Dice| {
-        let name = dice.pick(NAMES);
-        let name = if dice.one_in(40) { name.replacen('o', "\\u006f", 1) } else { name.into() };
-        format!("\"{name}\":{}", anything(dice, levels))
-    };
-    let members: Vec<String> = (0..dice.below(7)).map(|_| member(dice)).collect();
-    format!("{{{}}}", members.join(","))
-}
-
-trait Quoted {
-    fn quoted(self) -> String;
-}
-
-impl Quoted for &str {
-    fn quoted(self) -> String {
-        format!("\"{self}\"")
-    }
-}
-
 const NAMES: &[&str] = &[
     "model",
     "stream",
@@ -407,25 +358,6 @@ const NAMES: &[&str] = &[
     "temperature",
 ];
 
-const TEXTS: [&str; 16] = [
-    "",
-    "gpt-4o",
-    "hello",
-    "a\\nb",
-    "\\u00e9\\ud83d\\ude00",
-    "\\ud800",
-    "data:image/png;base64,AA",
-    "data:image\\/png",
-    "https://a/b",
-    "JVBERi0",
-    "item_reference",
-    "bash_2025",
-    "web_search",
-    "\u{e9}\u{1f600}",
-    "\\q",
-    "a longer text that goes on and on, over more than one block, so that it is looked at in all the ways there are",
-];
-
 /// The one pass, and the reader and the ceiling one after the other.
 #[track_caller]
 fn reads_alike(tail: &str, body: &[u8]) -> bool {
@@ -445,7 +377,7 @@ fn one_pass_reads_what_two_would() {
     let mut dice = Dice(5);
     let mut at_once = 0;
     for _ in 0..4_000 {
-        let mut body = object(&mut dice, 4).into_bytes();
+        let mut body = any_object(&mut dice, NAMES, 4).into_bytes();
         if dice.one_in(8) {
             let (at, byte) = (dice.below(body.len()), dice.pick(b"\"{}[],:\\ x0\xff"));
             body[at] = byte;

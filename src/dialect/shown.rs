@@ -39,11 +39,17 @@ pub struct Shown {
 /// Lanes may change with every word; a run takes as much memory as this many bytes of text.
 const BYTES_OF_RUN: usize = size_of::<Run>();
 
+/// Answers come by the word; room is not asked for with each of the first ones.
+const USUAL: usize = 512;
+
 impl Shown {
     /// Takes note of what comes next in a lane.
     pub(super) fn push(&mut self, lane: Lane, text: &str) {
         if text.is_empty() {
             return;
+        }
+        if self.text.capacity() == 0 {
+            self.text.reserve(USUAL);
         }
         self.text.push_str(text);
         match self.runs.last_mut().filter(|run| run.lane == lane) {

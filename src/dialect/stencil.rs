@@ -86,11 +86,15 @@ impl Stencil {
         before.map_or(at, |(hole, begin)| begin + (at - hole.at.end))
     }
 
-    /// The word of the chunk that fits; none if its escapes or its bytes are for a full parser to judge.
+    /// The word of the chunk that fits; none if there is none, since then another member may count, or if its escapes
+    /// or its bytes are for a full parser to judge.
     pub(super) fn word<'c>(&self, fit: Fit, chunk: &'c [u8]) -> Option<Cow<'c, str>> {
         let (hole, end) = self.holes.iter().zip(fit.0).find(|(hole, _)| hole.takes == Filling::Word)?;
         let start = self.place(fit, hole.at.start - 1) + 1;
         let word = &chunk[start..end];
+        if word.is_empty() {
+            return None;
+        }
         if !word.contains(&b'\\') {
             return std::str::from_utf8(word).ok().map(Cow::Borrowed);
         }

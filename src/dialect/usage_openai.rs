@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::cursor::{Cursor, once};
 use super::fields::{Count, Seconds};
 use crate::base::usage::Usage;
 
@@ -16,15 +17,21 @@ pub(super) struct Counted {
 
 /// Reads a usage object.
 pub(super) fn read(json: &str) -> Counted {
-    match serde_json::from_str::<Wire>(json) {
-        // An array would be read as the fields in their order.
-        Ok(wire) if json.starts_with('{') => {
-            let stated = wire.usage();
-            let usage = stated.map(parts_within_totals);
-            Counted { usage, invalid: wire.is_invalid() || usage != stated }
-        }
-        _ => Counted { usage: None, invalid: true },
-    }
+    // An array would be read as the fields in their order.
+    let parsed = || serde_json::from_str(json).ok().filter(|_| json.starts_with('{'));
+    walked(json).or_else(parsed).map_or(Counted { usage: None, invalid: true }, |wire: Wire| {
+        let stated = wire.usage();
+        let usage = stated.map(parts_within_totals);
+        Counted { usage, invalid: wire.is_invalid() || usage != stated }
+    })
+}
+
+/// A usage that is written as most are, without a full parser.
+fn walked(json: &str) -> Option<Wire> {
+    let mut cursor = Cursor::new(json);
+    let wire = Wire::walk(&mut cursor)?;
+    cursor.end()?;
+    Some(wire)
 }
 
 /// Every spelling at once: no upstream uses two of them with different meanings.
@@ -83,7 +90,69 @@ struct OutputDetails {
     image_tokens: Count,
 }
 
+/// Fills a count that stands once and is none of the two that say nothing.
+fn fill(place: &mut Count, cursor: &mut Cursor<'_>) -> Option<()> {
+    let is_first = *place == Count::Absent;
+    *place = Count::walk(cursor)?;
+    (is_first && *place != Count::Absent).then_some(())
+}
+
+impl InputDetails {
+    fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut read = Self::default();
+        cursor.object(|cursor, name| match name {
+            "cached_tokens" => fill(&mut read.cached_tokens, cursor),
+            "cache_write_tokens" => fill(&mut read.cache_write_tokens, cursor),
+            "cache_write_tokens_details" => None,
+            "audio_tokens" => fill(&mut read.audio_tokens, cursor),
+            "image_tokens" => fill(&mut read.image_tokens, cursor),
+            _ => cursor.skip(),
+        })?;
+        Some(read)
+    }
+}
+
+impl OutputDetails {
+    fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut read = Self::default();
+        cursor.object(|cursor, name| match name {
+            "reasoning_tokens" => fill(&mut read.reasoning_tokens, cursor),
+            "audio_tokens" => fill(&mut read.audio_tokens, cursor),
+            "image_tokens" => fill(&mut read.image_tokens, cursor),
+            _ => cursor.skip(),
+        })?;
+        Some(read)
+    }
+}
+
 impl Wire {
+    /// Walks the spellings of chats and responses.
+    fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let mut read = Self::default();
+        cursor.object(|cursor, name| match name {
+            "prompt_tokens" => fill(&mut read.prompt_tokens, cursor),
+            "completion_tokens" => fill(&mut read.completion_tokens, cursor),
+            "input_tokens" => fill(&mut read.input_tokens, cursor),
+            "output_tokens" => fill(&mut read.output_tokens, cursor),
+            "total_tokens" => fill(&mut read.total_tokens, cursor),
+            "prompt_tokens_details" => once(&mut read.prompt_tokens_details, InputDetails::walk(cursor)?),
+            "input_tokens_details" => once(&mut read.input_tokens_details, InputDetails::walk(cursor)?),
+            "completion_tokens_details" => {
+                once(&mut read.completion_tokens_details, OutputDetails::walk(cursor)?)
+            }
+            "output_tokens_details" => once(&mut read.output_tokens_details, OutputDetails::walk(cursor)?),
+            "cached_tokens" => fill(&mut read.cached_tokens, cursor),
+            "prompt_cache_hit_tokens" => fill(&mut read.prompt_cache_hit_tokens, cursor),
+            "cache_read_input_tokens" => fill(&mut read.cache_read_input_tokens, cursor),
+            "cache_creation_input_tokens" => fill(&mut read.cache_creation_input_tokens, cursor),
+            "reasoning_tokens" => fill(&mut read.reasoning_tokens, cursor),
+            "num_search_queries" => fill(&mut read.num_search_queries, cursor),
+            "input_token_details" | "output_token_details" | "seconds" => None,
+            _ => cursor.skip(),
+        })?;
+        Some(read)
+    }
+
     fn input_details(&self) -> InputDetails {
         self.prompt_tokens_details
             .or(self.input_tokens_details)

@@ -12,7 +12,7 @@ use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::begin::Asked;
 use super::error::{BodyLimit, Refusal};
@@ -43,7 +43,9 @@ pub(super) struct Arriving {
     came: u64,
     /// Time spent waiting for the client; what the upstream takes is not the client's.
     waited: Duration,
-    waiting: Option<(Tick, Pin<Box<Sleep>>)>,
+    waiting_since: Option<Tick>,
+    /// Set anew for each wait and left where it is in between: a body comes in many pieces.
+    silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl Arriving {
@@ -52,7 +54,16 @@ impl Arriving {
             return Err(Refusal::BodyTooLarge(limit));
         }
         let (clock, patience) = (x.door.clock.clone(), x.policy.bounds.body_timeout);
-        Ok(Self { body, limit, clock, patience, came: 0, waited: Duration::ZERO, waiting: None })
+        Ok(Self {
+            body,
+            limit,
+            clock,
+            patience,
+            came: 0,
+            waited: Duration::ZERO,
+            waiting_since: None,
+            silence: None,
+        })
     }
 
     /// Bytes that have come.
@@ -101,14 +112,18 @@ impl Arriving {
     }
 
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<Refusal> {
-        let (clock, patience) = (&self.clock, self.patience);
-        let (_, silence) = self.waiting.get_or_insert_with(|| (clock.tick(), Box::pin(sleep(patience))));
+        let patience = self.patience;
+        let silence = self.silence.get_or_insert_with(|| Box::pin(sleep(patience)));
+        if self.waiting_since.is_none() {
+            self.waiting_since = Some(self.clock.tick());
+            silence.as_mut().reset(Instant::now() + patience);
+        }
         silence.as_mut().poll(cx).map(|()| Refusal::BodyTimeout)
     }
 
     fn end_wait(&mut self) {
-        if let Some((from, _)) = self.waiting.take() {
-            self.waited += self.clock.tick().since(from);
+        if let Some(since) = self.waiting_since.take() {
+            self.waited += self.clock.tick().since(since);
         }
     }
 }

@@ -1,13 +1,15 @@
 //! A request body changes in the places that are named and nowhere else: what was JSON stays JSON, what the
-//! edits took away brings the first body back, and what they say is what is read afterwards.
+//! edits took away brings the first body back, and what they say is what is read afterwards. What one pass reads is
+//! what its two readers do.
 
 use bytes::Bytes;
 use http::Method;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use crate::dialect::outline::input_ceiling;
 use crate::dialect::path::{Endpoint, Operation, classify};
-use crate::dialect::request::{RequestFacts, scan};
+use crate::dialect::request::{RequestFacts, read, scan};
 use crate::dialect::splice::{Edit, apply, ask_for_usage, lower_cap, rename_model};
 use crate::input::Input;
 
@@ -26,7 +28,13 @@ pub fn check(data: &[u8]) {
     let Some(input) = Input::read(data) else { return };
     let endpoint = classify(&Method::POST, *input.pick::<&str>(0, &PATHS));
     let body = Bytes::copy_from_slice(input.payload);
-    let Ok(facts) = scan(&endpoint, Some("application/json"), &body) else { return };
+    let in_one_pass = read(&endpoint, Some("application/json"), &body);
+    let Ok(facts) = scan(&endpoint, Some("application/json"), &body) else {
+        assert!(in_one_pass.is_err(), "one pass read what cannot be read");
+        return;
+    };
+    let ceiling = input_ceiling(&endpoint, facts.model.as_deref().unwrap_or_default(), &body);
+    assert_eq!(in_one_pass, Ok((facts.clone(), ceiling)), "one pass read something else");
     let is_read = is_json(&body);
     let most = input.choice(1) as u64;
 
