@@ -78,13 +78,20 @@ pub(super) struct Flow<B> {
 /// clients leave before it.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
+/// A prompt up to this size is copied for as long as its answer takes: it lies in a buffer of its connection, which
+/// would be kept for it and is larger.
+const SMALL_PROMPT: usize = 4 << 10;
+
 /// `error` of an answer that was cut.
 const OUT_OF_MONEY: &str = "insufficient_quota";
 
 type Next = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
-    pub(super) fn new(x: Exchange, meter: Meter, live: Live<B>) -> Self {
+    pub(super) fn new(mut x: Exchange, meter: Meter, live: Live<B>) -> Self {
+        if x.prompt.len() <= SMALL_PROMPT {
+            x.prompt = Bytes::copy_from_slice(&x.prompt);
+        }
         let tail = (!meter.is_encoded()).then(Tail::default);
         let stream =
             x.record.stream.then(|| x.door.signals.stream_started(x.endpoint.operation.api_format()));
