@@ -2,10 +2,11 @@
 //! stops in order. Knows nothing of what is served.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::thread;
@@ -14,9 +15,9 @@ use std::time::Duration;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::rt::Executor;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -28,7 +29,7 @@ use crate::proxy::{self, Outgoing, Station};
 
 mod first_words;
 mod write_limit;
-use first_words::FirstWords;
+use first_words::{FirstWords, Speech};
 use write_limit::WriteLimit;
 
 /// How the data listener serves.
@@ -210,11 +211,15 @@ impl Worker {
             let stream = WriteLimit::new(stream, patience.writing);
             match tls {
                 None => serve(stream, station, patience, &mut stop).await,
+                // in memory of its own: a connection without TLS has no room for its state
                 Some(tls) => {
-                    let handshake = TlsAcceptor::from(tls).accept(stream);
-                    if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
-                        serve(stream, station, patience, &mut stop).await;
-                    }
+                    Box::pin(async move {
+                        let handshake = TlsAcceptor::from(tls).accept(stream);
+                        if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, handshake).await {
+                            serve(stream, station, patience, &mut stop).await;
+                        }
+                    })
+                    .await;
                 }
             }
         }
@@ -245,32 +250,77 @@ async fn serve<S>(stream: S, station: Arc<Station>, patience: Patience, stop: &m
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = auto::Builder::new(Streams { patience });
+    let heard = tokio::select! {
+        heard = timeout(patience.headers, FirstWords::hear(stream)) => heard,
+        _ = stop.wait_for(|stop| *stop) => return,
+    };
+    // one that says nothing would keep its place for ever
+    let Ok(Ok((stream, speech))) = heard else { return };
+    let io = TokioIo::new(stream);
+    match speech {
+        Speech::Http1 => {
+            let service = service_fn(move |request| guarded(station.clone(), request));
+            let connection = http1_builder(patience).serve_connection(io, service).with_upgrades();
+            until_stopped(connection, http1::UpgradeableConnection::graceful_shutdown, stop).await;
+        }
+        // in memory of its own: there are few of them, and each has many streams
+        Speech::Http2 => {
+            let service = service_fn(move |request| guarded(station.clone(), request));
+            let connection = http2_builder(patience).serve_connection(io, service);
+            Box::pin(until_stopped(connection, http2::Connection::graceful_shutdown, stop)).await;
+        }
+    }
+}
+
+fn http1_builder(patience: Patience) -> http1::Builder {
+    let mut builder = http1::Builder::new();
     builder
-        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(patience.headers)
         .half_close(patience.waits_for_half_closed)
         .max_buf_size(H1_BUFFER)
         // a date that the upstream did not send is not ours to add
-        .auto_date_header(false)
-        .http2()
+        .auto_date_header(false);
+    builder
+}
+
+fn http2_builder(patience: Patience) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(Streams { patience });
+    builder
         .timer(TokioTimer::new())
         .auto_date_header(false)
         .keep_alive_interval(H2_PING_EVERY)
         .max_concurrent_streams(H2_MAX_STREAMS)
         .initial_stream_window_size(H2_WINDOW)
         .initial_connection_window_size(H2_WINDOW);
-    let service = service_fn(move |request| guarded(station.clone(), request));
-    let io = TokioIo::new(FirstWords::new(stream, patience.headers));
-    let connection = builder.serve_connection_with_upgrades(io, service);
-    let mut connection = std::pin::pin!(connection);
+    builder
+}
+
+/// Serves a connection to its end. Told to stop, it finishes the requests at work.
+async fn until_stopped<C: Future>(
+    connection: C,
+    finish: impl FnOnce(Pin<&mut C>),
+    stop: &mut watch::Receiver<bool>,
+) {
+    let news = stop.clone();
+    let (mut connection, mut stopped) = (pin!(connection), pin!(stop.wait_for(|stop| *stop)));
+    let mut is_listening = false;
+    // whether there is news costs less to see than to ask for it again at each event of the connection
+    let is_over = poll_fn(|cx| {
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(true);
+        }
+        let has_news = news.has_changed().unwrap_or(true);
+        if std::mem::replace(&mut is_listening, true) && !has_news {
+            return Poll::Pending;
+        }
+        stopped.as_mut().poll(cx).map(|_| false)
+    });
     // a broken connection has been recorded by the requests it carried; there is nobody to tell
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stop.wait_for(|stop| *stop) => connection.as_mut().graceful_shutdown(),
+    if !is_over.await {
+        finish(connection.as_mut());
+        connection.await;
     }
-    let _ = connection.await;
 }
 
 async fn guarded(

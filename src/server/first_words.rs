@@ -1,37 +1,56 @@
-//! A limit on a client's first words. Until it is plain whether they are HTTP/1.1 or HTTP/2 no other
-//! timer runs: a client that connects and says nothing would keep its place for ever.
+//! A client's first words: they tell whether it speaks HTTP/1.1 or HTTP/2, and are given back to be read.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 
-/// A connection that fails when its client is too slow to say what it speaks.
+/// A connection of which the first words were heard, and are read again before what follows.
 #[derive(Debug)]
 pub(super) struct FirstWords<S> {
     stream: S,
-    /// How much of HTTP/2's preface was heard.
-    heard: usize,
-    /// `None` once the client has said enough.
-    limit: Option<Pin<Box<Sleep>>>,
+    heard: [u8; PREFACE.len()],
+    /// What of it is not read yet.
+    unread: std::ops::Range<u8>,
+}
+
+/// What a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    Http1,
+    Http2,
 }
 
 /// What an HTTP/2 client says first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-impl<S> FirstWords<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, heard: 0, limit: Some(Box::pin(sleep(limit))) }
+impl<S: AsyncRead + Unpin> FirstWords<S> {
+    /// Listens until it is plain what the client speaks.
+    pub(super) async fn hear(mut stream: S) -> io::Result<(Self, Speech)> {
+        let (mut heard, mut length) = (PREFACE, 0);
+        let speech = loop {
+            let said = stream.read(&mut heard[length..]).await?;
+            length += said;
+            match speech(&heard[..length]) {
+                Some(speech) => break speech,
+                // whoever has no more to say is told so in HTTP/1.1
+                None if said == 0 => break Speech::Http1,
+                None => {}
+            }
+        };
+        let unread = 0..u8::try_from(length).expect("the preface is short");
+        Ok((Self { stream, heard, unread }, speech))
     }
 }
 
-/// Whether `said`, after `heard` bytes of the preface, leaves it open what the client speaks.
-fn is_open(heard: usize, said: &[u8]) -> bool {
-    let expected = &PREFACE[heard..];
-    said.len() < expected.len() && expected.starts_with(said)
+/// What a client speaks that has said so much; `None` while it may be either.
+fn speech(said: &[u8]) -> Option<Speech> {
+    match PREFACE.strip_prefix(said) {
+        Some([]) => Some(Speech::Http2),
+        Some(_) => None,
+        None => Some(Speech::Http1),
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for FirstWords<S> {
@@ -40,20 +59,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstWords<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         let this = &mut *self;
-        let read = Pin::new(&mut this.stream).poll_read(cx, buffer);
-        let Some(limit) = &mut this.limit else { return read };
-        if read.is_pending() {
-            return limit.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        if this.unread.is_empty() {
+            return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
-        let said = &buffer.filled()[before..];
-        // nothing said is the end of the connection
-        if said.is_empty() || !is_open(this.heard, said) {
-            this.limit = None;
-        }
-        this.heard += said.len();
-        read
+        let unread = &this.heard[usize::from(this.unread.start)..usize::from(this.unread.end)];
+        let given = unread.len().min(buffer.remaining());
+        buffer.put_slice(&unread[..given]);
+        this.unread.start += u8::try_from(given).expect("no more than was heard");
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -88,14 +102,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_client_that_may_speak_either_is_hurried() {
+    fn only_the_whole_preface_is_http_2_and_only_its_beginning_may_become_it() {
         for open in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", &PREFACE[..PREFACE.len() - 1]] {
-            assert!(is_open(0, open), "{open:?}");
+            assert_eq!(speech(open), None, "{open:?}");
         }
-        for plain in [&b"G"[..], b"POST /", b"PRX", PREFACE, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n+frame"] {
-            assert!(!is_open(0, plain), "{plain:?}");
+        for plain in [&b"G"[..], b"POST /", b"PRX"] {
+            assert_eq!(speech(plain), Some(Speech::Http1), "{plain:?}");
         }
-        assert!(is_open(1, b"RI") && !is_open(1, b"OST"));
-        assert!(is_open(22, b"\r") && !is_open(22, b"\r\n"));
+        assert_eq!(speech(&PREFACE), Some(Speech::Http2));
+    }
+
+    #[tokio::test]
+    async fn what_was_heard_is_read_again_before_what_follows() {
+        let rest = b" follows";
+        for (said, speaks) in
+            [(&PREFACE[..], Speech::Http2), (b"GET /", Speech::Http1), (b"PRI", Speech::Http1)]
+        {
+            let all = [said, if speaks == Speech::Http2 || said.len() > 3 { rest } else { b"" }].concat();
+            let (mut heard, speech) = FirstWords::hear(&all[..]).await.unwrap();
+            let mut read = Vec::new();
+            heard.read_to_end(&mut read).await.unwrap();
+            assert_eq!((read, speech), (all, speaks));
+        }
     }
 }

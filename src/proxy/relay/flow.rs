@@ -59,8 +59,6 @@ pub(super) struct Flow<B> {
     unask: Option<Unask>,
     /// What is ready for the client.
     ready: Pieces,
-    /// It was looked whether more is ready, and there was not: whoever asks now is woken when there is.
-    is_looked_for: bool,
     /// What the upstream sent after the body; the last frame.
     trailers: Option<HeaderMap>,
     silence: Silence,
@@ -80,13 +78,20 @@ pub(super) struct Flow<B> {
 /// clients leave before it.
 const LAST_WORD: Duration = Duration::from_secs(2);
 
+/// A prompt up to this size is copied for as long as its answer takes: it lies in a buffer of its connection, which
+/// would be kept for it and is larger.
+const SMALL_PROMPT: usize = 4 << 10;
+
 /// `error` of an answer that was cut.
 const OUT_OF_MONEY: &str = "insufficient_quota";
 
 type Next = Poll<Option<Result<Frame<Bytes>, BrokenOff>>>;
 
 impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
-    pub(super) fn new(x: Exchange, meter: Meter, live: Live<B>) -> Self {
+    pub(super) fn new(mut x: Exchange, meter: Meter, live: Live<B>) -> Self {
+        if x.prompt.len() <= SMALL_PROMPT {
+            x.prompt = Bytes::copy_from_slice(&x.prompt);
+        }
         let tail = (!meter.is_encoded()).then(Tail::default);
         let stream =
             x.record.stream.then(|| x.door.signals.stream_started(x.endpoint.operation.api_format()));
@@ -95,7 +100,6 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
             incoming: Some(live.incoming),
             unask: live.unask,
             ready: Pieces::default(),
-            is_looked_for: false,
             trailers: None,
             silence: Silence::up_to(live.idle_timeout),
             ended: false,
@@ -110,14 +114,9 @@ impl<B: Body<Data = Bytes> + Unpin> Flow<B> {
 
     /// The next frame: all that is ready of the answer, however many pieces it came in, and not a moment later.
     pub(super) fn poll_frame(&mut self, cx: &mut Context<'_>) -> Next {
-        if std::mem::take(&mut self.is_looked_for) {
-            return Poll::Pending;
-        }
         while !(self.is_over() || self.ready.are_enough()) {
             if self.poll_more(cx).is_pending() {
-                let frame = self.hand_out();
-                self.is_looked_for = frame.is_some();
-                return frame.map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
+                return self.hand_out().map_or(Poll::Pending, |frame| Poll::Ready(Some(Ok(frame))));
             }
         }
         match self.hand_out() {

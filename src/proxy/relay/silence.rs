@@ -1,7 +1,7 @@
 //! How long an upstream may say nothing in the middle of its answer.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -14,7 +14,14 @@ pub(super) struct Silence {
     since: Option<Instant>,
     /// Set at the first silence and moved when it rings, not at each word: a stream has many short silences,
     /// and moving a timer costs more than looking at the time.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Timer>,
+}
+
+#[derive(Debug)]
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    /// Whom it wakes.
+    wakes: Waker,
 }
 
 impl Silence {
@@ -30,13 +37,18 @@ impl Silence {
     /// Ready when it has lasted too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let until = *self.since.get_or_insert_with(Instant::now) + self.limit;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        let new = || Timer { sleep: Box::pin(sleep_until(until)), wakes: Waker::noop().clone() };
+        let timer = self.timer.get_or_insert_with(new);
+        if !timer.sleep.is_elapsed() && timer.wakes.will_wake(cx.waker()) {
+            return Poll::Pending;
+        }
+        timer.wakes.clone_from(cx.waker());
         loop {
-            ready!(timer.as_mut().poll(cx));
-            if timer.deadline() >= until {
+            ready!(timer.sleep.as_mut().poll(cx));
+            if timer.sleep.deadline() >= until {
                 return Poll::Ready(());
             }
-            timer.as_mut().reset(until);
+            timer.sleep.as_mut().reset(until);
         }
     }
 }
