@@ -13,7 +13,7 @@ use super::endpoint::Upstream;
 use super::fault::name_fault;
 use super::line::{Line, Unanswered};
 use super::origin::Origin;
-use super::pool::{Pool, Waiting};
+use super::pool::{Pool, Turn, Waiting};
 use super::wait::{Wait, head_of};
 
 pub use super::connect::{TlsFault, tls_config};
@@ -64,19 +64,24 @@ impl Client {
         progress: Option<Progress>,
     ) -> Result<Response<Incoming>, SendFault> {
         let origin = &upstream.origin;
+        // the parts are boxed: this future is part of each request's, which is moved about
         let mut wait = Wait { limit: upstream.first_byte_timeout, progress };
         loop {
             let (way, is_new) = match freshness {
-                Freshness::Any => self.any(origin).await?,
-                Freshness::New => (self.alone(origin).await?, true),
+                Freshness::Any => match self.pool.take(origin) {
+                    Waiting::Line(line) => (self.pooled(line), false),
+                    Waiting::Shared(sender) => (Way::Shared(sender), false),
+                    Waiting::Nothing(turn) => Box::pin(self.connect(origin, turn)).await?,
+                },
+                Freshness::New => (Box::pin(self.alone(origin)).await?, true),
                 Freshness::Upgrade => {
-                    let line = self.connectors.connect_http1(origin).await?;
+                    let line = Box::pin(self.connectors.connect_http1(origin)).await?;
                     (Way::Line(line.upgradeable(), None), true)
                 }
             };
             let answered = match way {
-                Way::Line(line, home) => ask_on(line, home, request, &mut wait).await,
-                Way::Shared(sender) => ask_beside(sender, origin, request, &mut wait).await,
+                Way::Line(line, home) => Box::pin(ask_on(line, home, request, &mut wait)).await,
+                Way::Shared(sender) => Box::pin(ask_beside(sender, origin, request, &mut wait)).await,
             };
             request = match answered {
                 Ok(answer) => return Ok(answer),
@@ -88,16 +93,11 @@ impl Client {
         }
     }
 
-    /// A connection that is there, or else a new one; and whether it is new.
-    async fn any(&self, origin: &Arc<Origin>) -> Result<(Way, bool), SendFault> {
-        let connecting = match self.pool.take(origin) {
-            Waiting::Line(line) => return Ok((self.pooled(line), false)),
-            Waiting::Shared(sender) => return Ok((Way::Shared(sender), false)),
-            Waiting::Nothing(connecting) => connecting,
-        };
-        let _turn = match &connecting {
-            Some(connecting) => {
-                let turn = connecting.lock().await;
+    /// A new connection, which others may use after this request or beside it; or one that was made meanwhile.
+    async fn connect(&self, origin: &Arc<Origin>, turn: Option<Turn>) -> Result<(Way, bool), SendFault> {
+        let _turn = match &turn {
+            Some(turn) => {
+                let turn = turn.lock().await;
                 if let Waiting::Shared(sender) = self.pool.take(origin) {
                     return Ok((Way::Shared(sender), false));
                 }

@@ -35,6 +35,7 @@ pub(super) struct Line {
 }
 
 /// What must be polled for anything to move.
+#[expect(clippy::large_enum_variant, reason = "nearly all are plain, and each is in the box of its line")]
 enum Driving {
     /// Ends with its connection.
     Plain(http1::Connection<Stream, OutBody>),
@@ -43,6 +44,7 @@ enum Driving {
 }
 
 /// Why there is no answer.
+#[expect(clippy::large_enum_variant, reason = "it is handed on once, and rarely")]
 pub(super) enum Unanswered {
     /// Not one byte of the request was sent: it can be sent elsewhere.
     Unsent(Request<OutBody>),

@@ -15,6 +15,9 @@ use super::body::OutBody;
 use super::line::Line;
 use super::origin::Origin;
 
+/// Whose turn it is to connect.
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
+
 /// The idle connections of a worker.
 #[derive(Default)]
 pub(super) struct Pool {
@@ -37,7 +40,7 @@ struct Place {
     idle: VecDeque<Box<Line>>,
     shared: Option<Shared>,
     /// Held while a connection is made to an origin that speaks HTTP/2: one is enough.
-    connecting: Option<Arc<tokio::sync::Mutex<()>>>,
+    connecting: Option<Turn>,
 }
 
 /// A connection for many requests at once.
@@ -50,8 +53,8 @@ struct Shared {
 pub(super) enum Waiting {
     Line(Box<Line>),
     Shared(http2::SendRequest<OutBody>),
-    /// Nothing; who connects holds this, if there is one.
-    Nothing(Option<Arc<tokio::sync::Mutex<()>>>),
+    /// Nothing; who connects holds the turn, if there is one.
+    Nothing(Option<Turn>),
 }
 
 impl Pool {
