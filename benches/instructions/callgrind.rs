@@ -1,5 +1,6 @@
 //! A process under valgrind's callgrind, and how many instructions it took.
 
+use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -18,7 +19,7 @@ pub(crate) fn count(
     wait: impl FnOnce(&mut Child) -> Result<(), Failure>,
 ) -> Result<u64, Failure> {
     let folder = tempfile::tempdir()?;
-    let log = folder.path().join("valgrind.log");
+    let (log, complaints) = (folder.path().join("valgrind.log"), folder.path().join("stderr"));
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
@@ -27,7 +28,7 @@ pub(crate) fn count(
         .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null());
+        .stderr(File::create(&complaints)?);
     let mut child = command.spawn().map_err(|fault| format!("valgrind: {fault}"))?;
     let waited = wait(&mut child);
     // it has ended already if all went well

@@ -141,6 +141,9 @@ async fn stream(
     let mut read = load::Arrivals::within(span.0, span.1);
     timeout(PATIENCE, async {
         read.more(&mut connection).await?;
+        if !read.bytes().starts_with(b"HTTP/1.1 200") {
+            return Err(io::Error::other(String::from_utf8_lossy(read.bytes())));
+        }
         opened.fetch_add(1, Ordering::Relaxed);
         while !read.is_whole() {
             read.more(&mut connection).await?;
