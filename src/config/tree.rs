@@ -166,9 +166,8 @@ impl<'t> Reader<'t, '_> {
             if event == Event::MappingEnd {
                 return Ok(Value::Map(entries));
             }
-            let key = match event {
-                Event::Scalar(text, ..) => text,
-                _ => return Err(self.stop(key_spot, "a key must be a word", "")),
+            let Event::Scalar(key, ..) = event else {
+                return Err(self.stop(key_spot, "a key must be a word", ""));
             };
             self.path.0.push(Step::Key(key.clone()));
             let (event, value_spot) = self.next()?;
