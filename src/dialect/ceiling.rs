@@ -183,7 +183,8 @@ impl Survey {
 
     /// The upper bound, where the model is known.
     pub(super) fn ceiling(&self, model: &str) -> InputCeiling {
-        let of_images = self.images.saturating_mul(image::most_tokens(model));
+        let each = if self.images == 0 { 0 } else { image::most_tokens(model) };
+        let of_images = self.images.saturating_mul(each);
         InputCeiling { tokens: self.tokens.saturating_add(of_images), of_images, is_open: self.is_open }
     }
 

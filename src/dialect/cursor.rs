@@ -107,22 +107,14 @@ impl<'a> Cursor<'a> {
 
     pub(super) fn string(&mut self) -> Option<Written<'a>> {
         self.take(b'"')?;
-        let (text, from, mut surplus) = (self.text.as_bytes(), self.at, 0);
-        loop {
-            self.at += plain(&text[self.at..]);
-            match text.get(self.at)? {
-                b'"' => break,
-                b'\\' => {
-                    let (written, meant) = escape(&text[self.at..])?;
-                    self.at += written;
-                    surplus += written - meant;
-                }
-                _ => return None,
-            }
-        }
-        let inner = &self.text[from..self.at];
-        self.at += 1;
-        Some(Written { inner, surplus })
+        let (from, bytes) = (self.at, &self.text.as_bytes()[self.at..]);
+        let length = plain(bytes);
+        let (length, surplus) = match bytes.get(length)? {
+            b'"' => (length, 0),
+            _ => escaped(bytes, length)?,
+        };
+        self.at += length + 1;
+        Some(Written { inner: &self.text[from..from + length], surplus })
     }
 
     pub(super) fn number(&mut self) -> Option<&'a str> {
@@ -241,24 +233,45 @@ fn unit(hex: &[u8]) -> Option<u32> {
     hex.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
 }
 
+/// Bytes of a string that goes on with an escape at `length`, and those that its escapes take beyond their meaning.
+fn escaped(bytes: &[u8], mut length: usize) -> Option<(usize, usize)> {
+    let mut surplus = 0;
+    while bytes.get(length)? == &b'\\' {
+        let (written, meant) = escape(&bytes[length..])?;
+        length += written;
+        surplus += written - meant;
+        length += plain(&bytes[length..]);
+    }
+    (bytes[length] == b'"').then_some((length, surplus))
+}
+
 /// Bytes up to the next quote, backslash or control character.
 pub(super) fn plain(bytes: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(word) = bytes[at..].first_chunk() {
+    let (words, _) = bytes.as_chunks();
+    for (place, word) in words.iter().take(SHORT / 8).enumerate() {
         let ends = ends_in(u64::from_le_bytes(*word));
         if ends != 0 {
-            return at + (ends.trailing_zeros() / 8) as usize;
-        }
-        at += size_of::<u64>();
-        if at == SHORT {
-            at += plain_blocks(&bytes[at..]);
+            return place * 8 + (ends.trailing_zeros() / 8) as usize;
         }
     }
-    at + bytes[at..].iter().take_while(|byte| !is_end(**byte)).count()
+    let at = (words.len() * 8).min(SHORT);
+    at + plain_long(&bytes[at..])
 }
 
 /// Most strings are shorter.
 const SHORT: usize = 32;
+
+fn plain_long(bytes: &[u8]) -> usize {
+    let at = plain_blocks(bytes);
+    let (words, rest) = bytes[at..].as_chunks();
+    for (place, word) in words.iter().enumerate() {
+        let ends = ends_in(u64::from_le_bytes(*word));
+        if ends != 0 {
+            return at + place * 8 + (ends.trailing_zeros() / 8) as usize;
+        }
+    }
+    at + words.len() * 8 + rest.iter().take_while(|byte| !is_end(**byte)).count()
+}
 
 /// The same in whole blocks, which are looked at 16 bytes or more at a time.
 fn plain_blocks(bytes: &[u8]) -> usize {

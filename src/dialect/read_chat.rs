@@ -11,7 +11,7 @@ use super::escape::has_escaped_letter;
 use super::facts::Facts;
 use super::fields::{Count, Loose, Raw, Text};
 use super::shown::Part;
-use super::usage_openai;
+use super::usage_openai::{self, Counted};
 
 static USAGE: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"usage\""));
 static ERROR: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"error\""));
@@ -88,6 +88,9 @@ struct Chunk<'a> {
     /// Groq's place for the usage of a stream.
     #[serde(borrow)]
     x_groq: Loose<Groq<'a>>,
+    /// The usage, where it was walked.
+    #[serde(skip)]
+    counted: Option<Counted>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -179,8 +182,9 @@ impl<'a> Chunk<'a> {
         }
         let from_vendor = self.x_groq.0.as_ref().and_then(|groq| groq.usage);
         let from_choice = || choices.iter().find_map(|choice| choice.usage);
-        if let Some(usage) = self.usage.or(from_vendor).or_else(from_choice) {
-            let counted = usage_openai::read(usage.0);
+        let read =
+            || self.usage.or(from_vendor).or_else(from_choice).map(|usage| usage_openai::read(usage.0));
+        if let Some(counted) = self.counted.or_else(read) {
             facts.counted(counted);
             let closing = counted.usage.is_some() && choices.is_empty() && self.choices.0.is_some();
             facts.reading.ended |= closing && !facts.reading.finish_reasons.is_empty();
@@ -190,7 +194,7 @@ impl<'a> Chunk<'a> {
     /// Walks a chunk without an error.
     fn walk(cursor: &mut Cursor<'a>) -> Option<Self> {
         let (mut id, mut model, mut service_tier) = (None, None, None);
-        let (mut choices, mut usage) = (None, None);
+        let (mut choices, mut counted) = (None, None);
         cursor.object(|cursor, name| match name {
             "id" => once(&mut id, Text::walk(cursor)?),
             "model" => once(&mut model, Text::walk(cursor)?),
@@ -203,7 +207,8 @@ impl<'a> Chunk<'a> {
                 })?;
                 once(&mut choices, all)
             }
-            "usage" => once(&mut usage, usage_ahead(cursor)?),
+            "usage" if cursor.is_null()? => once(&mut counted, None),
+            "usage" => once(&mut counted, Some(Counted::walk(cursor)?)),
             "error" | "x_groq" => None,
             _ => cursor.skip(),
         })?;
@@ -212,18 +217,12 @@ impl<'a> Chunk<'a> {
             model: model.unwrap_or_default(),
             service_tier: service_tier.unwrap_or_default(),
             choices: Loose(choices),
-            usage: usage.flatten(),
+            usage: None,
             error: None,
             x_groq: Loose(None),
+            counted: counted.flatten(),
         })
     }
-}
-
-fn usage_ahead<'a>(cursor: &mut Cursor<'a>) -> Option<Option<Raw<'a>>> {
-    if cursor.is_null()? {
-        return Some(None);
-    }
-    cursor.raw(Cursor::skip).map(|raw| Some(Raw(raw)))
 }
 
 impl<'a> Choice<'a> {
@@ -236,7 +235,8 @@ impl<'a> Choice<'a> {
             "finish_reason" => once(&mut finish_reason, Text::walk(cursor)?),
             "delta" => once(&mut delta, Delta::walk(cursor)?),
             "message" => once(&mut message, Delta::walk(cursor)?),
-            "usage" => once(&mut usage, usage_ahead(cursor)?),
+            "usage" if cursor.is_null()? => once(&mut usage, None),
+            "usage" => once(&mut usage, Some(Raw(cursor.raw(Cursor::skip)?))),
             _ => cursor.skip(),
         })?;
         Some(Self {

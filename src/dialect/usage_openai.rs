@@ -17,21 +17,18 @@ pub(super) struct Counted {
 
 /// Reads a usage object.
 pub(super) fn read(json: &str) -> Counted {
-    // An array would be read as the fields in their order.
-    let parsed = || serde_json::from_str(json).ok().filter(|_| json.starts_with('{'));
-    walked(json).or_else(parsed).map_or(Counted { usage: None, invalid: true }, |wire: Wire| {
-        let stated = wire.usage();
-        let usage = stated.map(parts_within_totals);
-        Counted { usage, invalid: wire.is_invalid() || usage != stated }
-    })
+    match serde_json::from_str::<Wire>(json) {
+        // An array would be read as the fields in their order.
+        Ok(wire) if json.starts_with('{') => wire.counted(),
+        _ => Counted { usage: None, invalid: true },
+    }
 }
 
-/// A usage that is written as most are, without a full parser.
-fn walked(json: &str) -> Option<Wire> {
-    let mut cursor = Cursor::new(json);
-    let wire = Wire::walk(&mut cursor)?;
-    cursor.end()?;
-    Some(wire)
+impl Counted {
+    /// Walks a usage that is written as most are.
+    pub(super) fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
+        Wire::walk(cursor).map(|wire| wire.counted())
+    }
 }
 
 /// Every spelling at once: no upstream uses two of them with different meanings.
@@ -126,6 +123,12 @@ impl OutputDetails {
 }
 
 impl Wire {
+    fn counted(&self) -> Counted {
+        let stated = self.usage();
+        let usage = stated.map(parts_within_totals);
+        Counted { usage, invalid: self.is_invalid() || usage != stated }
+    }
+
     /// Walks the spellings of chats and responses.
     fn walk(cursor: &mut Cursor<'_>) -> Option<Self> {
         let mut read = Self::default();
