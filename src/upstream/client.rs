@@ -10,7 +10,6 @@ use super::answer::Incoming;
 use super::body::{OutBody, Progress};
 use super::connect::{Connected, Connectors};
 use super::endpoint::Upstream;
-use super::fault::name_fault;
 use super::line::{Line, Unanswered};
 use super::origin::Origin;
 use super::pool::{Pool, Turn, Waiting};
@@ -22,7 +21,7 @@ pub use super::fault::SendFault;
 /// Connections to upstreams. One per worker: a pool belongs to the runtime that uses it.
 pub struct Client {
     connectors: Connectors,
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
 }
 
 /// On which connection a request goes out.
@@ -44,11 +43,14 @@ enum Way {
     Shared(http2::SendRequest<OutBody>),
 }
 
+/// Per origin. A pool smaller than the number of clients doubles the CPU per request (CRATES.md).
+const MOST_IDLE: usize = 1_024;
+
 impl Client {
     /// A client with no connections yet.
     #[must_use]
     pub fn new(tls: &rustls::ClientConfig) -> Self {
-        Self { connectors: Connectors::new(tls), pool: Arc::default() }
+        Self { connectors: Connectors::new(tls), pool: Pool::keeping(MOST_IDLE) }
     }
 
     /// Sends `request` (its URI absolute) and waits for the answer's head. The limit on that runs from the last
@@ -161,11 +163,8 @@ async fn ask_beside(
     }
     match head_of(sender.try_send_request(request), wait).await {
         Some(Ok(answer)) => Ok(answer.map(Incoming::driven)),
-        Some(Err(mut fault)) => Err(match fault.take_message() {
-            Some(request) => Unanswered::Unsent(request),
-            None => Unanswered::Failed(name_fault(&fault.into_error(), SendFault::Reset)),
-        }),
-        None => Err(Unanswered::Failed(SendFault::FirstByteTimeout)),
+        Some(Err(fault)) => Err(fault.into()),
+        None => Err(SendFault::FirstByteTimeout.into()),
     }
 }
 

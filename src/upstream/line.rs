@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as _, Frame};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Duration, Instant};
 
@@ -57,6 +57,15 @@ impl From<SendFault> for Unanswered {
     }
 }
 
+impl From<TrySendError<Request<OutBody>>> for Unanswered {
+    fn from(mut fault: TrySendError<Request<OutBody>>) -> Self {
+        match fault.take_message() {
+            Some(request) => Self::Unsent(request),
+            None => Self::Failed(name_fault(&fault.into_error(), SendFault::Reset)),
+        }
+    }
+}
+
 impl Line {
     pub(super) fn new(
         sender: http1::SendRequest<OutBody>,
@@ -94,21 +103,22 @@ impl Line {
         self.count_hints(&mut request);
         let mut answering = pin!(unconstrained(self.sender.try_send_request(request)));
         let answered = poll_fn(|cx| {
-            self.drive(cx);
-            if self.hints.load(Ordering::Relaxed) > MOST_HINTS {
-                return Poll::Ready(Err(SendFault::InvalidResponse.into()));
-            }
-            // nothing but the connection brings the answer, so its own wake-up would be one too many
-            match answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(answered) => {
-                    Poll::Ready(answered.map_err(|mut fault| match fault.take_message() {
-                        Some(request) => Unanswered::Unsent(request),
-                        None => name_fault(&fault.into_error(), SendFault::Reset).into(),
-                    }))
+            // what is moved without a waker wakes nobody when it is taken or dropped; only if there is nothing
+            // to take, the connection is told whom to wake
+            for cx in [&mut Context::from_waker(Waker::noop()), cx] {
+                self.drive(cx);
+                if self.hints.load(Ordering::Relaxed) > MOST_HINTS {
+                    return Poll::Ready(Err(SendFault::InvalidResponse.into()));
                 }
-                Poll::Pending if self.connection.is_none() => Poll::Ready(Err(SendFault::Reset.into())),
-                Poll::Pending => Poll::Pending,
+                match answering.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(answered) => return Poll::Ready(answered.map_err(Unanswered::from)),
+                    Poll::Pending if self.connection.is_none() => {
+                        return Poll::Ready(Err(SendFault::Reset.into()));
+                    }
+                    Poll::Pending => {}
+                }
             }
+            Poll::Pending
         });
         let answered = head_of(answered, wait).await.unwrap_or(Err(SendFault::FirstByteTimeout.into()));
         match answered {

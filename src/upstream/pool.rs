@@ -19,8 +19,9 @@ use super::origin::Origin;
 pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
 
 /// The idle connections of a worker.
-#[derive(Default)]
 pub(super) struct Pool {
+    /// Per origin.
+    most_idle: usize,
     places: Mutex<Places>,
     bell: Arc<Bell>,
     /// Who sweeps, and who drives connections that several requests share.
@@ -58,6 +59,10 @@ pub(super) enum Waiting {
 }
 
 impl Pool {
+    pub(super) fn keeping(most_idle: usize) -> Arc<Self> {
+        Arc::new(Self { most_idle, places: Mutex::default(), bell: Arc::default(), tasks: Mutex::default() })
+    }
+
     /// A connection to `origin` that is well, as far as one can tell.
     pub(super) fn take(&self, origin: &Arc<Origin>) -> Waiting {
         loop {
@@ -95,7 +100,7 @@ impl Pool {
         line.idle_since = Instant::now();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let place = places.find_or_add(&line.origin);
-        if place.idle.len() == MOST_IDLE {
+        if place.idle.len() >= self.most_idle {
             place.idle.pop_front();
         }
         place.idle.push_back(line);
@@ -208,5 +213,7 @@ impl Wake for Bell {
 /// Below the 75 s of nginx and most load balancers; a connection is dropped by us, not under us.
 const IDLE: Duration = Duration::from_secs(50);
 const SWEEP_EVERY: Duration = Duration::from_secs(5);
-/// Per origin. A pool smaller than the number of clients doubles the CPU per request (CRATES.md).
-const MOST_IDLE: usize = 1_024;
+
+#[cfg(test)]
+#[path = "pool_tests.rs"]
+mod tests;
