@@ -13,6 +13,7 @@ pub mod path;
 pub mod request;
 pub mod shown;
 pub mod socket;
+mod spelt;
 pub mod splice;
 pub mod sse;
 pub mod unask;

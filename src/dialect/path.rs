@@ -5,6 +5,7 @@ use http::Method;
 
 use super::routes::{self, Root, Route};
 use super::segments::{has_escaped_slash, percent_decoded, segments};
+use super::spelt::{as_spelt, dialect};
 
 /// A wire format (WIRE 1.1, 1.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -308,8 +309,8 @@ pub struct Endpoint {
 /// slash, dot segments, escapes, other case) count as that path, so that spelling cannot dodge the books.
 #[must_use]
 pub fn classify(method: &Method, path: &str) -> Endpoint {
-    if let Some(route) = routes::find_as_spelt(path) {
-        return as_spelt(route, method, path);
+    if let Some(endpoint) = as_spelt(method, path) {
+        return endpoint;
     }
     let endpoint = classify_by(path, |names| {
         let route = routes::find(names);
@@ -318,19 +319,6 @@ pub fn classify(method: &Method, path: &str) -> Endpoint {
     // an answer without a body tells no usage, which must not be taken for a usage of nothing
     let is_told = matches!(*method, Method::GET | Method::POST);
     Endpoint { object: endpoint.object.filter(|_| is_told), ..endpoint }
-}
-
-fn as_spelt(route: &'static Route, method: &Method, path: &str) -> Endpoint {
-    let tail = path.strip_prefix("/v1").unwrap_or(path);
-    let first = tail.trim_start_matches('/').split('/').next();
-    Endpoint {
-        object: None,
-        dialect: dialect(Root::V1, first.as_slice()),
-        operation: route.operation(method),
-        route: route.template(Root::V1),
-        style: PathStyle::V1 { tail: tail.to_owned() },
-        deployment: None,
-    }
 }
 
 /// Reads the path of a WebSocket. Only sockets are known here: any other path is one whose messages nobody reads.
@@ -403,11 +391,6 @@ fn classify_spelling(path: &str, find: &impl Fn(&[&str]) -> Found) -> Endpoint {
 
 fn template(root: Root, route: Option<&Route>) -> &'static str {
     route.map_or_else(|| root.catch_all(), |route| route.template(root))
-}
-
-fn dialect(root: Root, tail: &[&str]) -> Dialect {
-    let messages = tail.first().is_some_and(|name| name.eq_ignore_ascii_case("messages"));
-    if root == Root::Anthropic || messages { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
 #[cfg(test)]
