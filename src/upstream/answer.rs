@@ -16,8 +16,15 @@ pub struct Incoming {
     body: hyper::body::Incoming,
     /// What it comes on; `None` of one that another task drives, and once it has come to its end.
     line: Option<Box<Line>>,
-    /// Where the connection goes then; `None` if nobody is to use it again.
-    home: Option<Arc<Pool>>,
+    /// Where the connection goes then.
+    home: Option<Home>,
+}
+
+/// What becomes of a connection at its answer's end.
+pub(super) struct Home {
+    pub(super) pool: Arc<Pool>,
+    /// Whether another request may use it.
+    pub(super) is_kept: bool,
 }
 
 impl Incoming {
@@ -27,8 +34,8 @@ impl Incoming {
     }
 
     /// One that drives its connection.
-    pub(super) fn on(line: Box<Line>, body: hyper::body::Incoming, home: Option<Arc<Pool>>) -> Self {
-        let mut incoming = Self { body, line: Some(line), home };
+    pub(super) fn on(line: Box<Line>, body: hyper::body::Incoming, home: Home) -> Self {
+        let mut incoming = Self { body, line: Some(line), home: Some(home) };
         if incoming.body.is_end_stream() {
             incoming.give_back();
         }
@@ -37,7 +44,7 @@ impl Incoming {
 
     fn give_back(&mut self) {
         if let (Some(line), Some(home)) = (self.line.take(), self.home.take()) {
-            home.take_back(line);
+            home.pool.take_back(line, home.is_kept);
         }
     }
 }

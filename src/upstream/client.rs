@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 use hyper::client::conn::http2;
 
-use super::answer::Incoming;
+use super::answer::{Home, Incoming};
 use super::body::{OutBody, Progress};
 use super::connect::{Connected, Connectors};
 use super::endpoint::Upstream;
@@ -37,8 +37,8 @@ pub enum Freshness {
 
 /// A connection on which a request goes out.
 enum Way {
-    /// For this request alone, and then back to where it belongs.
-    Line(Box<Line>, Option<Arc<Pool>>),
+    /// For this request alone, and then to where it belongs.
+    Line(Box<Line>, Home),
     /// Beside others.
     Shared(http2::SendRequest<OutBody>),
 }
@@ -78,7 +78,7 @@ impl Client {
                 Freshness::New => (Box::pin(self.alone(origin)).await?, true),
                 Freshness::Upgrade => {
                     let line = Box::pin(self.connectors.connect_http1(origin)).await?;
-                    (Way::Line(line.upgradeable(), None), true)
+                    (self.lone(line.upgradeable()), true)
                 }
             };
             let answered = match way {
@@ -119,7 +119,7 @@ impl Client {
     /// A new connection that nobody else will use.
     async fn alone(&self, origin: &Arc<Origin>) -> Result<Way, SendFault> {
         match self.connectors.connect(origin).await? {
-            Connected::Line(line) => Ok(Way::Line(line, None)),
+            Connected::Line(line) => Ok(self.lone(line)),
             Connected::Shared { sender, connection } => {
                 self.drive(connection);
                 Ok(Way::Shared(sender))
@@ -128,7 +128,11 @@ impl Client {
     }
 
     fn pooled(&self, line: Box<Line>) -> Way {
-        Way::Line(line, Some(Arc::clone(&self.pool)))
+        Way::Line(line, Home { pool: Arc::clone(&self.pool), is_kept: true })
+    }
+
+    fn lone(&self, line: Box<Line>) -> Way {
+        Way::Line(line, Home { pool: Arc::clone(&self.pool), is_kept: false })
     }
 
     fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static) {
@@ -143,7 +147,7 @@ impl Client {
 /// Asks on a connection of its own.
 async fn ask_on(
     mut line: Box<Line>,
-    home: Option<Arc<Pool>>,
+    home: Home,
     request: Request<OutBody>,
     wait: &mut Wait,
 ) -> Result<Response<Incoming>, Unanswered> {

@@ -160,6 +160,16 @@ impl Line {
         self.connection.is_some() && self.sender.is_ready()
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// Sends what is left of a request whose answer has come before its end.
+    pub(super) async fn finish(mut self: Box<Self>) {
+        poll_fn(|cx| if self.is_idle(cx) || self.has_ended() { Poll::Ready(()) } else { Poll::Pending })
+            .await;
+    }
+
     /// Does what can be done at once.
     fn drive(&mut self, cx: &mut Context<'_>) {
         let _ = self.poll_end(cx);

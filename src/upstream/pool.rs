@@ -92,9 +92,14 @@ impl Pool {
         }
     }
 
-    /// Takes back a connection whose answer has come to its end, if it can carry another request.
-    pub(super) fn take_back(self: &Arc<Self>, mut line: Box<Line>) {
-        if !line.is_idle(&mut Context::from_waker(&Waker::from(Arc::clone(&self.bell)))) {
+    /// Takes back a connection whose answer has come to its end, if another request may use it and can. What
+    /// still goes up on it comes to its own end.
+    pub(super) fn take_back(self: &Arc<Self>, mut line: Box<Line>, is_kept: bool) {
+        let is_idle = line.is_idle(&mut Context::from_waker(&Waker::from(Arc::clone(&self.bell))));
+        if !is_idle && !line.has_ended() {
+            return self.drive(async move { line.finish().await });
+        }
+        if !(is_idle && is_kept) {
             return;
         }
         line.idle_since = Instant::now();

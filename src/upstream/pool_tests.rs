@@ -1,6 +1,12 @@
 //! What the pool promises, between a client and an upstream on the loopback.
 
+use std::io;
+use std::pin::Pin;
+use std::task::Poll;
+
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +41,11 @@ impl Pair {
     }
 
     async fn ask(&self, freshness: Freshness) -> Result<Response<Incoming>, SendFault> {
-        let mut request = Request::new(OutBody::default());
+        self.send(OutBody::default(), freshness).await
+    }
+
+    async fn send(&self, body: OutBody, freshness: Freshness) -> Result<Response<Incoming>, SendFault> {
+        let mut request = Request::new(body);
         *request.uri_mut() = self.upstream.origin.uri();
         self.client.send(&self.upstream, request, freshness, None).await
     }
@@ -155,6 +165,39 @@ async fn a_connection_for_one_request_does_not_come_back() {
     asked.unwrap().into_body().collect().await.unwrap();
     is_left(&mut theirs).await;
     assert_eq!(pair.idle(), 0);
+}
+
+/// A body whose pieces come when the test says so.
+struct Pieces(tokio::sync::mpsc::Receiver<Bytes>);
+
+impl Body for Pieces {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
+    }
+}
+
+#[tokio::test]
+async fn what_still_goes_up_after_the_answers_end_arrives() {
+    let pair = Pair::new().await;
+    let (pieces, body) = tokio::sync::mpsc::channel(1);
+    let (asked, mut theirs) =
+        tokio::join!(pair.send(OutBody::streamed(Pieces(body)), Freshness::Any), async {
+            let (mut theirs, _) = pair.listener.accept().await.unwrap();
+            tell(&mut theirs, KNOWN).await;
+            theirs
+        });
+    asked.unwrap().into_body().collect().await.unwrap();
+    pieces.send(Bytes::from_static(b"late")).await.unwrap();
+    drop(pieces);
+    let mut rest = String::new();
+    theirs.read_to_string(&mut rest).await.unwrap();
+    assert_eq!((rest.as_str(), pair.idle()), ("4\r\nlate\r\n0\r\n\r\n", 0));
 }
 
 #[tokio::test]
