@@ -10,11 +10,21 @@ use crate::store::record::Record;
 use super::columns::{Binder, tags_as_json, without_nul};
 use super::words::Words;
 
-/// Saves one entry; its values in the order in which [`Entries::bind`] writes them.
-pub(super) const INSERT: &str = "INSERT INTO entries (started_at, id, admitted_at, spender, kind, cost_nano_usd, \
-    input_tokens, output_tokens, run, cached_input_tokens, reasoning_tokens, reserved_nano_usd, reserved_tokens, \
-    duration_us, first_token_us, overhead_us, response_bytes, trace, answer_id, more) \
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (started_at, id) DO NOTHING";
+/// Saves so many entries: their values one after the other, as [`Entries::bind`] writes them.
+pub(super) fn insert(entries: usize) -> String {
+    let places = format!("({})", vec!["?"; PARAMETERS].join(", "));
+    format!(
+        "INSERT INTO entries ({COLUMNS}) VALUES {} ON CONFLICT DO NOTHING",
+        vec![places; entries].join(", ")
+    )
+}
+
+const COLUMNS: &str = "started_at, id, admitted_at, spender, kind, cost_nano_usd, input_tokens, output_tokens, run, \
+    cached_input_tokens, reasoning_tokens, reserved_nano_usd, reserved_tokens, duration_us, first_token_us, \
+    overhead_us, response_bytes, trace, answer_id, more";
+
+/// How many parameters an entry has.
+const PARAMETERS: usize = 20;
 
 /// Makes entries of records. Knows numbers of words that are in the tables, if the transactions that it was
 /// used in were committed.
@@ -29,17 +39,26 @@ impl Entries {
         Self { spenders: Words::of_spenders(), kinds: Words::of_kinds() }
     }
 
-    /// Binds `record` to the parameters of [`INSERT`].
+    /// Binds `records` to the parameters of an [`insert`] of as many.
     pub(super) fn bind(
         &mut self,
         connection: &Connection,
         statement: &mut Statement<'_>,
+        records: &[Record],
+    ) -> rusqlite::Result<()> {
+        let mut binder = Binder::new(statement);
+        records.iter().try_for_each(|record| self.bind_one(connection, &mut binder, record))
+    }
+
+    fn bind_one(
+        &mut self,
+        connection: &Connection,
+        binder: &mut Binder<'_, '_>,
         record: &Record,
     ) -> rusqlite::Result<()> {
         let spender = self.spender(connection, record)?;
         let kind = self.kind(connection, record)?;
         let usage = &record.usage;
-        let mut binder = Binder::new(statement);
         binder.value(record.started_at)?;
         binder.value(&record.id.to_be_bytes()[..])?;
         binder.value(record.admitted_at)?;

@@ -212,6 +212,23 @@ proptest! {
 }
 
 #[test]
+fn a_row_that_the_ledger_refuses_takes_no_other_with_it() {
+    let (dir, mut ledger) = ledger();
+    let other = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN NEW.input_tokens = 13 \
+        BEGIN SELECT raise(ABORT, 'no'); END";
+    other.execute_batch(refuse).unwrap();
+    let row = |id| {
+        let usage = Usage { input_tokens: u64::try_from(id).unwrap(), ..Usage::default() };
+        Record { usage, ..record(id) }
+    };
+    let batch: Vec<Record> = (1..=30).map(row).collect();
+    ledger.append(&batch, &checkpoint(1)).unwrap();
+    let ids: Vec<u128> = rows(&dir, &Filter::default()).iter().map(|row| row.id).collect();
+    assert_eq!(ids, (1..=30).filter(|id| *id != 13).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_sum_at_the_top_of_its_range_blocks_nothing() {
     let (dir, mut ledger) = ledger();
     let most = |id| Record { cost: Some(NanoUsd::new(i64::MAX)), ..record(id) };
