@@ -2,11 +2,11 @@
 
 use crate::base::clock::Timestamp;
 
-/// The spans that sums are kept of, in nanoseconds: long ones, of which a month has few; days; and three
-/// minutes, which divide the quarters of an hour at which days begin somewhere, and the steps of rolling windows
-/// of 3, 6, 12 and 24 hours, of 7 days and of 30. Each divides the one before it.
+/// The spans that sums are kept of, in nanoseconds: long ones, of which a month has few; days; and 24 minutes,
+/// the steps of a rolling day, which divide those of a rolling week and of 30 days. Shorter ones would be as many as
+/// rows. Each divides the one before it.
 pub(super) const SPANS: [i64; 3] = [8 * DAY, DAY, FINEST];
-pub(super) const FINEST: i64 = 180_000_000_000;
+pub(super) const FINEST: i64 = DAY / 60;
 const DAY: i64 = 86_400_000_000_000;
 
 /// Spans of one length, one after the other.
