@@ -13,6 +13,7 @@ use crate::store::record::Record;
 use super::journal::{Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
 use super::open_intents::OpenIntents;
 use super::retention::Retention;
+use super::summing::Summing;
 
 /// How the writer is doing, for metrics and the admin listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,8 +75,7 @@ pub fn start_retiring(
         reading: None,
         batch: Batch::default(),
         kept_from: 0,
-        // an earlier process may have left any number
-        not_summed: u64::MAX,
+        summing: Summing::new(),
     };
     // what an earlier process left behind is work
     writer.bell.hurry();
@@ -181,8 +181,7 @@ struct Writer {
     batch: Batch,
     /// Segments before this number are deleted.
     kept_from: u64,
-    /// Rows saved since it was last known that few are in no sum.
-    not_summed: u64,
+    summing: Summing,
 }
 
 /// Where the writer is in the journal.
@@ -225,7 +224,7 @@ impl Writer {
                     if stopping {
                         return;
                     }
-                    let idle = self.sum_up().min(self.retire());
+                    let idle = self.summing.sum_slice(self.store.as_mut()).min(self.retire());
                     stopping = self.bell.wait(idle);
                 }
                 Err(fault) => {
@@ -240,24 +239,6 @@ impl Writer {
                     stopping = self.bell.pause(backoff);
                     backoff = (backoff * 2).min(LONGEST_BACKOFF);
                 }
-            }
-        }
-    }
-
-    /// Brings rows into the sums that starts read, if there are many. Returns when to look again.
-    fn sum_up(&mut self) -> Duration {
-        if self.not_summed < u64::from(SUMMED_AT_ONCE) {
-            return NOTHING_TO_DO;
-        }
-        match self.store.sum_up(SUMMED_AT_ONCE, SUMMED_AT_ONCE) {
-            Ok(rows) if rows == u64::from(SUMMED_AT_ONCE) => BETWEEN_SUMS,
-            Ok(_) => {
-                self.not_summed = 0;
-                NOTHING_TO_DO
-            }
-            Err(fault) => {
-                tracing::warn!(error = %fault, "rows of the ledger are not summed up for now");
-                LONGEST_BACKOFF
             }
         }
     }
@@ -368,7 +349,7 @@ impl Writer {
         if worth_it {
             self.store.append(rows, &checkpoint)?;
             rows.clear();
-            self.not_summed = self.not_summed.saturating_add(count);
+            self.summing.note(count);
         }
         let open = self.reading.as_ref().map_or(0, |reading| reading.open.len() as u64);
         self.progress.note(|status| {
@@ -400,10 +381,6 @@ pub(super) fn is_kept(record: &Record, retired: Option<Retired>) -> bool {
 
 /// Most rows per transaction.
 const BATCH: usize = 1_000;
-/// Rows that come into the sums together: a few milliseconds of work, and what a start reads one by one.
-const SUMMED_AT_ONCE: u32 = 8_192;
-/// Requests come first; a ledger of ten million rows from before there were sums takes two minutes.
-const BETWEEN_SUMS: Duration = Duration::from_millis(100);
 /// What is rung ends the wait; this is only a bound.
 const NOTHING_TO_DO: Duration = Duration::from_hours(1);
 /// Short: most often another process holds the file for a moment.
