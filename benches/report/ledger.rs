@@ -38,6 +38,7 @@ pub(crate) fn fill(dir: &Path, rows: u64, keys: u64) -> Result<(), Failure> {
         }
         let at = Position { segment: 1, offset: next };
         ledger.append(&batch[..count], &Checkpoint { replay_from: at, settled_to: at })?;
+        ledger.sum_up(SUMMED, SUMMED)?;
     }
     ledger.harden()?;
     Ok(())
@@ -93,4 +94,6 @@ fn plain() -> Record {
 }
 
 const BATCH: usize = 1_000;
+/// As the ledger's writer does it.
+const SUMMED: u32 = 8_192;
 const MODELS: [&str; 3] = ["gpt-4o-mini", "gpt-4o", "claude-sonnet-4"];

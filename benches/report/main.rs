@@ -61,7 +61,9 @@ fn run(args: &Args) -> Result<String, Failure> {
     let dir = args.dir.clone().unwrap_or_else(|| temporary.path().to_owned());
     let mut table = Table::new(rows, args.keys);
     if ledger::is_empty(&dir)? {
-        table.measure("append, 1,000 rows at a time", rows, || ledger::fill(&dir, rows, args.keys))?;
+        table.measure("append, 1,000 rows at a time, and sum up", rows, || {
+            ledger::fill(&dir, rows, args.keys)
+        })?;
     }
     if args.only_fill {
         return Ok(table.text);

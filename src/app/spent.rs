@@ -7,7 +7,7 @@ use super::assemble::Plan;
 use crate::base::clock::Timestamp;
 use crate::budget::{Book, Budget, BudgetSpec, Need, Recount, Spender};
 use crate::ledger::books::Books;
-use crate::store::ledger::{Position, Spending, StoreFault};
+use crate::store::ledger::{Cuts, Position, Spending, StoreFault};
 
 /// What the budgets have spent that the plan brings into force, or whose windows it moves. The others keep
 /// their own counters, which also know of what is still at work. Changes nothing.
@@ -43,9 +43,15 @@ pub(super) fn count(
     loop {
         tries += 1;
         let mut recount = Recount::new(budgets, now);
-        let Some(since) = recount.since() else { return Ok((recount, None)) };
-        let counted =
-            books.spendings(since, &mut |row| recount.add(&spender(row), row.admitted_at, spent(row)));
+        let Some(at) = recount.cuts() else { return Ok((recount, None)) };
+        let cuts = Cuts { at, runs_since: recount.runs_since() };
+        let counted = books.spendings(cuts, &mut |row| {
+            if row.is_of_run_alone {
+                recount.add_to_run(&spender(row), row.admitted_at, spent(row));
+            } else {
+                recount.add(&spender(row), row.admitted_at, spent(row));
+            }
+        });
         match counted {
             // the writer at work tidied the journal away under the reader
             Err(StoreFault::Moved) if tries < TRIES => {}

@@ -60,17 +60,43 @@ impl Recount {
         Self { counts: budgets.iter().map(count).collect(), of_all, of_team, now }
     }
 
-    /// Rows from here on matter; `None` when there is no budget.
+    /// The instants at which something begins or ages out, ascending: what is spent between two of them may be
+    /// added as a sum. What is spent before the first does not matter; `None` when there is no budget.
     #[must_use]
-    pub fn since(&self) -> Option<Timestamp> {
-        self.counts.iter().map(|count| count.window.start).min()
+    pub fn cuts(&self) -> Option<Vec<Timestamp>> {
+        let steps = self.counts.iter().flat_map(|count| count.period.steps(count.window));
+        let mut cuts: Vec<Timestamp> =
+            self.counts.iter().map(|count| count.window.start).chain(steps).collect();
+        // windows that nothing is in yet, of a clock that goes back
+        cuts.extend(self.counts.iter().filter_map(|count| count.window.end));
+        cuts.sort_unstable();
+        cuts.dedup();
+        (!cuts.is_empty()).then_some(cuts)
     }
 
-    /// Counts a row: who spent, when it was charged, and what.
+    /// From when on it matters which run has spent; `None` when it does not.
+    #[must_use]
+    pub fn runs_since(&self) -> Option<Timestamp> {
+        self.counts.iter().filter(|count| count.is_per_run()).map(|count| count.window.start).min()
+    }
+
+    /// Counts a row or a sum: who spent, when it was charged, and what.
     pub fn add(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need) {
+        self.count(spender, charged_at, spent, false);
+    }
+
+    /// Counts a row whose spending is in a sum without its run: where it matters which run it was.
+    pub fn add_to_run(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need) {
+        self.count(spender, charged_at, spent, true);
+    }
+
+    fn count(&mut self, spender: &Spender<'_>, charged_at: Timestamp, spent: Need, only_runs: bool) {
         let places = self.of_all.iter().chain(self.of_team.get(spender.team).into_iter().flatten());
         for place in places {
-            self.counts[*place].add(spender, charged_at, spent);
+            let count = &mut self.counts[*place];
+            if !only_runs || count.is_per_run() {
+                count.add(spender, charged_at, spent);
+            }
         }
     }
 

@@ -93,6 +93,17 @@ impl Period {
         }
     }
 
+    /// The instants within a window of this period at which a bucket begins.
+    pub(super) fn steps(self, window: Window) -> impl Iterator<Item = Timestamp> {
+        let steps = match self {
+            Self::Rolling(span) => Some((self.bucket(window.start), span)),
+            _ => None,
+        };
+        steps.into_iter().flat_map(|(first, span)| {
+            (first..=first.saturating_add(BUCKETS)).map(move |b| at_bucket(b, span))
+        })
+    }
+
     /// When a bucket is no longer in the window.
     pub(super) fn ages_out(self, bucket: i64) -> Option<Timestamp> {
         match self {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use crate::base::clock::Timestamp;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Position, Retired, Spending, StoreFault};
+use crate::store::ledger::{Checkpoint, Cuts, Filter, LedgerReader, Position, Retired, Spending, StoreFault};
 use crate::store::record::Record;
 use crate::store::sqlite::{Snapshot, SqliteReader};
 
@@ -65,18 +65,20 @@ impl Books {
         Ok(open.len() as u64)
     }
 
-    /// Calls `each` with what every request admitted at `since` or later spent: with each that has ended,
-    /// once, and with the sums of retired ones where all of a sum was admitted at `since` or later. Returns
-    /// the place in the journal up to which that is complete.
+    /// Calls `each` with what every request that has ended and was admitted at the first cut or later spent, once:
+    /// alone, or in a sum that lies between two cuts. Returns the place in the journal up to which that is
+    /// complete.
     ///
     /// # Errors
     /// When ledger or journal cannot be read. After [`StoreFault::Moved`] forget what was seen and begin
     /// again.
     pub fn spendings(
         &mut self,
-        since: Timestamp,
+        cuts: impl Into<Cuts>,
         each: &mut dyn FnMut(&Spending<'_>),
     ) -> Result<Position, StoreFault> {
+        let cuts = cuts.into();
+        let Some(since) = cuts.at.first().copied() else { return Ok(Position::default()) };
         self.look_for_ledger()?;
         let mut ledger = self.ledger.take();
         let snapshot = ledger.as_mut().map(SqliteReader::snapshot).transpose()?;
@@ -84,7 +86,7 @@ impl Books {
             each_since(since, record, each);
         })?;
         if let Some(snapshot) = &snapshot {
-            snapshot.spendings(since, each)?;
+            snapshot.spendings(cuts, each)?;
         }
         drop(snapshot);
         self.ledger = ledger;
@@ -179,14 +181,13 @@ impl Books {
             if entry.kind != Kind::Outcome || !seen.insert(entry.id) {
                 continue;
             }
+            let Some(record) = entry.record() else { continue };
             if let Some(snapshot) = snapshot
-                && snapshot.contains(entry.id)?
+                && snapshot.contains(&record)?
             {
                 continue;
             }
-            if let Some(record) = entry.record()
-                && is_kept(&record, retired)
-            {
+            if is_kept(&record, retired) {
                 each(&record);
             }
         }

@@ -12,4 +12,5 @@ pub mod recovery;
 pub mod report;
 pub mod retention;
 pub mod section;
+mod summing;
 pub mod writer;

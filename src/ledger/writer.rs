@@ -13,6 +13,7 @@ use crate::store::record::Record;
 use super::journal::{Bell, Follower, Journal, JournalFault, Kind, oldest, remove_before, resume};
 use super::open_intents::OpenIntents;
 use super::retention::Retention;
+use super::summing::Summing;
 
 /// How the writer is doing, for metrics and the admin listener.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -74,6 +75,7 @@ pub fn start_retiring(
         reading: None,
         batch: Batch::default(),
         kept_from: 0,
+        summing: Summing::new(),
     };
     // what an earlier process left behind is work
     writer.bell.hurry();
@@ -179,6 +181,7 @@ struct Writer {
     batch: Batch,
     /// Segments before this number are deleted.
     kept_from: u64,
+    summing: Summing,
 }
 
 /// Where the writer is in the journal.
@@ -221,7 +224,7 @@ impl Writer {
                     if stopping {
                         return;
                     }
-                    let idle = self.retire();
+                    let idle = self.summing.sum_slice(self.store.as_mut()).min(self.retire());
                     stopping = self.bell.wait(idle);
                 }
                 Err(fault) => {
@@ -346,6 +349,7 @@ impl Writer {
         if worth_it {
             self.store.append(rows, &checkpoint)?;
             rows.clear();
+            self.summing.note(count);
         }
         let open = self.reading.as_ref().map_or(0, |reading| reading.open.len() as u64);
         self.progress.note(|status| {

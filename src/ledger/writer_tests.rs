@@ -124,7 +124,7 @@ fn settling_again_doubles_nothing() {
     // a ledger from a backup, older than the journal: its checkpoint is gone
     let ledger = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
     ledger.execute("DELETE FROM checkpoint", []).unwrap();
-    ledger.execute("DELETE FROM requests WHERE rowid > 5", []).unwrap();
+    ledger.execute("DELETE FROM entries WHERE entry > 5", []).unwrap();
     journal.close(&record(10)).unwrap();
     drop(writer(&journal));
     assert_eq!(ids(&dir), (0..11).collect::<Vec<_>>());

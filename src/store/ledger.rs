@@ -56,6 +56,17 @@ pub trait LedgerStore: Send {
     /// When the engine cannot be reached or written; nothing was deleted.
     fn retire(&mut self, before: Timestamp, at_most: u32) -> Result<u64, StoreFault>;
 
+    /// Adds up to `at_most` rows to the sums that starts read instead of rows, if at least `least` are in none.
+    /// Returns how many it added.
+    ///
+    /// # Errors
+    /// When the engine cannot be reached or written; nothing was added.
+    fn sum_up(&mut self, least: u32, at_most: u32) -> Result<u64, StoreFault> {
+        // an engine that keeps no sums is read row by row
+        let _ = (least, at_most);
+        Ok(0)
+    }
+
     /// What was retired so far; `None` before the first row.
     ///
     /// # Errors
@@ -81,10 +92,26 @@ pub trait LedgerReader {
     fn scan(&mut self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault>;
 }
 
+/// What of spendings has to be told apart: the rest may come as sums.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cuts {
+    /// Instants, ascending. No sum is of requests on both sides of one; what was admitted before the first is
+    /// left out.
+    pub at: Vec<Timestamp>,
+    /// What was admitted from here on is told by run, too.
+    pub runs_since: Option<Timestamp>,
+}
+
+impl From<Timestamp> for Cuts {
+    fn from(since: Timestamp) -> Self {
+        Self { at: vec![since], runs_since: None }
+    }
+}
+
 /// What one admitted request spent, and whose: what budgets are counted from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spending<'a> {
-    /// The request's id; 0 for the sum of retired requests.
+    /// The request's id; 0 for a sum of requests.
     pub id: u128,
     /// When budgets charge it; of a sum, the earliest of its requests.
     pub admitted_at: Timestamp,
@@ -106,6 +133,8 @@ pub struct Spending<'a> {
     pub tokens: u64,
     /// One, or how many a sum is of.
     pub requests: u64,
+    /// It is in a sum, too, and counts here for its run alone.
+    pub is_of_run_alone: bool,
 }
 
 impl<'a> Spending<'a> {
@@ -124,6 +153,7 @@ impl<'a> Spending<'a> {
             cost: record.cost,
             tokens: record.usage.total_tokens(),
             requests: 1,
+            is_of_run_alone: false,
         })
     }
 }

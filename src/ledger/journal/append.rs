@@ -1,5 +1,6 @@
 //! The writing side: every worker appends here, one `write` per record, in the kernel before it returns.
 
+use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -87,14 +88,13 @@ impl Journal {
     /// # Errors
     /// When it could not be written; nothing was.
     pub fn intend(&self, intent: &Intent) -> Result<Ticket, JournalFault> {
-        let frame = frame::write(Kind::Intent, |body| codec::encode(intent, body));
-        let written = {
+        let written = with_frame(Kind::Intent, intent, |frame| {
             let mut tail = tail_of(&self.tail);
-            match tail.intend(&frame) {
-                Err(_) if self.when_full == WhenFull::BestEffort && tail.unwritten.has_room() => None,
-                written => Some(written?),
+            match tail.intend(frame) {
+                Err(_) if self.when_full == WhenFull::BestEffort && tail.unwritten.has_room() => Ok(None),
+                written => written.map(Some),
             }
-        };
+        })?;
         let Some(end) = written else { return Ok(Ticket(Position::default())) };
         self.syncer.ask();
         Ok(Ticket(end))
@@ -107,20 +107,20 @@ impl Journal {
     /// # Errors
     /// When it could not be written, and there is no room to keep it.
     pub fn close(&self, record: &Record) -> Result<(), JournalFault> {
-        let frame = frame::write(Kind::Outcome, |body| codec::encode(record, body));
-        {
+        with_frame(Kind::Outcome, record, |frame| {
             let mut tail = tail_of(&self.tail);
             let is_refusal = record.attempts == 0 && record.billing != Billing::Late;
-            if let Err(fault) = tail.close(&frame, is_refusal) {
+            if let Err(fault) = tail.close(frame, is_refusal) {
                 if tail.unwritten.len() == 0 {
                     tracing::error!(error = %fault, "the journal cannot be written; outcomes wait in memory");
                 }
-                if !tail.unwritten.keep(frame, is_refusal) {
+                if !tail.unwritten.keep(frame.to_owned(), is_refusal) {
                     return Err(fault);
                 }
                 self.deferred.fetch_add(1, Ordering::Relaxed);
             }
-        }
+            Ok(())
+        })?;
         self.syncer.ask();
         // the writer tries again what waits
         self.bell.ring(1);
@@ -171,11 +171,11 @@ impl Journal {
     /// # Errors
     /// When they could not be written; none was.
     pub fn close_all(&self, records: &[Record]) -> Result<(), JournalFault> {
-        let frames: Vec<_> = records
-            .iter()
-            .map(|record| frame::write(Kind::Outcome, |body| codec::encode(record, body)))
-            .collect();
-        tail_of(&self.tail).close(&frames.concat(), false)?;
+        let mut frames = Vec::new();
+        for record in records {
+            frame::append(&mut frames, Kind::Outcome, |body| codec::encode(record, body));
+        }
+        tail_of(&self.tail).close(&frames, false)?;
         self.syncer.ask();
         self.bell.ring(u32::try_from(records.len()).unwrap_or(u32::MAX));
         Ok(())
@@ -258,6 +258,23 @@ fn lock(data_dir: &Path) -> Result<File, JournalFault> {
     }
 }
 
+/// Calls `write` with a record's frame, in a buffer that its thread uses again.
+fn with_frame<T>(kind: Kind, record: &Record, write: impl FnOnce(&[u8]) -> T) -> T {
+    FRAME.with_borrow_mut(|frame| {
+        frame.clear();
+        // one record of the longest kind shall not be held for good
+        frame.shrink_to(KEPT);
+        frame::append(frame, kind, |body| codec::encode(record, body));
+        write(frame)
+    })
+}
+
+thread_local! {
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Most records fit.
+const KEPT: usize = 4_096;
 const LOCK_NAME: &str = "lock";
 
 #[cfg(test)]

@@ -33,20 +33,19 @@ pub(super) enum Look<'b> {
     Damaged,
 }
 
-/// Puts a frame of `kind` around the body that `write` appends.
-pub(super) fn write(kind: Kind, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    // most records fit; a longer one grows once or twice
-    let mut frame = Vec::with_capacity(512);
-    frame.extend_from_slice(&[0; HEAD]);
-    write(&mut frame);
-    let body = frame.len() - HEAD;
-    let length = u32::try_from(body).expect("the codec bounds a body far below 4 GiB").to_le_bytes();
+/// Appends a frame of `kind` around the body that `write` appends.
+pub(super) fn append(frames: &mut Vec<u8>, kind: Kind, write: impl FnOnce(&mut Vec<u8>)) {
+    let begin = frames.len();
+    frames.extend_from_slice(&[0; HEAD]);
+    write(frames);
+    let frame = &mut frames[begin..];
+    let length =
+        u32::try_from(frame.len() - HEAD).expect("the codec bounds a body far below 4 GiB").to_le_bytes();
     frame[..4].copy_from_slice(&MARKER);
     frame[4..8].copy_from_slice(&length);
     frame[12] = code(kind);
     let checksum = checksum(&length, &frame[12..]);
     frame[8..12].copy_from_slice(&checksum);
-    frame
 }
 
 /// What the beginning of `bytes` is.
@@ -105,7 +104,8 @@ mod tests {
 
     #[test]
     fn a_frame_is_whole_or_not_at_all() {
-        let frame = write(Kind::Outcome, |body| body.extend_from_slice(b"hello"));
+        let mut frame = Vec::new();
+        append(&mut frame, Kind::Outcome, |body| body.extend_from_slice(b"hello"));
         assert_eq!(look(&frame), Look::Whole { kind: Kind::Outcome, body: b"hello" });
         for cut in 0..frame.len() {
             assert!(matches!(look(&frame[..cut]), Look::Needs(_)), "cut at {cut}");
@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn the_next_marker_is_found_behind_damage() {
-        let frame = write(Kind::Intent, |body| body.push(1));
+        let mut frame = Vec::new();
+        append(&mut frame, Kind::Intent, |body| body.push(1));
         let bytes = [&frame[..5], &frame[..]].concat();
         assert_eq!(next_marker(&bytes), Some(5));
         assert_eq!(next_marker(&frame), None);

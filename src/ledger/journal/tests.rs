@@ -318,7 +318,8 @@ proptest! {
     fn no_file_breaks_the_reader(rubbish in proptest::collection::vec(any::<u8>(), 0..600), cut in 0..200_usize) {
         let dir = tempfile::tempdir().unwrap();
         drop(open(&dir));
-        let frame = frame::write(Kind::Outcome, |body| codec::encode(&record(7), body));
+        let mut frame = Vec::new();
+        frame::append(&mut frame, Kind::Outcome, |body| codec::encode(&record(7), body));
         let cut = &frame[..cut.min(frame.len() - 1)];
         fs::write(file(&dir, 1), [&segment::HEADER[..], &rubbish, cut, &frame].concat()).unwrap();
         prop_assert_eq!(read(&open(&dir)).last().map(|(_, record)| record.id), Some(7));

@@ -1,16 +1,17 @@
-//! A record as a row of the table `requests`, and back. Names, order and types of the columns live here.
+//! A row of `requests` as a record. Names, order and types of the columns live here; how a record is written
+//! is told in `entry.rs`.
 
 use std::borrow::Cow;
 use std::str;
 
-use rusqlite::types::ToSqlOutput;
+use rusqlite::types::Null;
 use rusqlite::{Row, Statement};
 
 use crate::base::money::NanoUsd;
 use crate::base::usage::{UNITS, Usage, UsageSource};
 use crate::store::record::{Billing, CacheResult, Disconnect, Outcome, Record};
 
-/// The columns in the order in which [`bind`] writes and [`read_into`] reads them.
+/// The columns in the order in which [`read_into`] reads them.
 pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
     team, key, user, run, session, tags, \
     operation, model, upstream_model, response_model, upstream, attempts, stream, cache, \
@@ -21,62 +22,6 @@ pub(super) const COLUMNS: &str = "id, started_at, outcome, status, error, \
     duration_us, first_token_us, overhead_us, response_bytes, trace_id, \
     admitted_at, disconnect, service_tier, price_name, price_source, extra_usage, attempt_log, \
     parent, billing, answer_id, estimate, estimate_error_percent";
-
-/// How many columns there are.
-pub(super) const COUNT: usize = 57;
-
-/// Binds every column of `record`, in the order of [`COLUMNS`].
-pub(super) fn bind(statement: &mut Statement<'_>, record: &Record) -> rusqlite::Result<()> {
-    let tags = tags_as_json(record);
-    let mut binder = Binder { statement, next: 1 };
-    binder.value(ToSqlOutput::from(record.id.to_be_bytes().to_vec()))?;
-    binder.value(record.started_at)?;
-    binder.text(record.outcome.as_str())?;
-    binder.value(i64::from(record.status))?;
-    for text in [&record.error, &record.team, &record.key, &record.user, &record.run, &record.session, &tags]
-    {
-        binder.text(text)?;
-    }
-    for text in
-        [&record.operation, &record.model, &record.upstream_model, &record.response_model, &record.upstream]
-    {
-        binder.text(text)?;
-    }
-    binder.value(i64::from(record.attempts))?;
-    binder.value(i64::from(record.stream))?;
-    binder.text(record.cache.as_str())?;
-    for count in record.usage.counts() {
-        binder.count(count)?;
-    }
-    binder.text(record.usage_source.as_str())?;
-    binder.value(record.cost.map(NanoUsd::as_nanos))?;
-    binder.value(record.saved.as_nanos())?;
-    binder.value(record.reserved.as_nanos())?;
-    binder.count(record.reserved_tokens)?;
-    binder.text(&record.catalogue)?;
-    binder.text(&record.rates)?;
-    for count in [record.duration_us, record.first_token_us, record.overhead_us, record.response_bytes] {
-        binder.count(count)?;
-    }
-    binder.text(&record.trace_id)?;
-    binder.value(record.admitted_at)?;
-    binder.text(record.disconnect.as_str())?;
-    for text in [
-        &record.service_tier,
-        &record.price_name,
-        &record.price_source,
-        &record.extra_usage,
-        &record.attempt_log,
-    ] {
-        binder.text(text)?;
-    }
-    binder.value(ToSqlOutput::from(record.parent.to_be_bytes().to_vec()))?;
-    for text in [record.billing.as_str(), &record.answer_id, &record.estimate] {
-        binder.text(text)?;
-    }
-    binder.value(i64::from(record.estimate_error_percent))?;
-    Ok(())
-}
 
 /// Reads a row of [`COLUMNS`] into `record`, whose strings are used again.
 pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<()> {
@@ -153,24 +98,29 @@ pub(super) fn read_into(row: &Row<'_>, record: &mut Record) -> rusqlite::Result<
     Ok(())
 }
 
-struct Binder<'s, 'c> {
+/// Binds one parameter after the other.
+pub(super) struct Binder<'s, 'c> {
     statement: &'s mut Statement<'c>,
     next: usize,
 }
 
-impl Binder<'_, '_> {
-    fn value(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
+impl<'s, 'c> Binder<'s, 'c> {
+    pub(super) fn new(statement: &'s mut Statement<'c>) -> Self {
+        Self { statement, next: 1 }
+    }
+
+    pub(super) fn value(&mut self, value: impl rusqlite::ToSql) -> rusqlite::Result<()> {
         self.statement.raw_bind_parameter(self.next, value)?;
         self.next += 1;
         Ok(())
     }
 
-    fn text(&mut self, text: &str) -> rusqlite::Result<()> {
-        self.value(without_nul(text).as_ref())
+    pub(super) fn text_or_null(&mut self, text: &str) -> rusqlite::Result<()> {
+        if text.is_empty() { self.value(Null) } else { self.value(without_nul(text).as_ref()) }
     }
 
     /// A count beyond 2^63 is nobody's usage; it is held at the top, so that it cannot block a batch.
-    fn count(&mut self, count: u64) -> rusqlite::Result<()> {
+    pub(super) fn count(&mut self, count: u64) -> rusqlite::Result<()> {
         self.value(i64::try_from(count).unwrap_or(i64::MAX))
     }
 }
@@ -206,11 +156,11 @@ impl<'r> Cells<'r, '_> {
 }
 
 /// NUL ends a text for many readers of the file, and Postgres refuses it.
-fn without_nul(text: &str) -> Cow<'_, str> {
+pub(super) fn without_nul(text: &str) -> Cow<'_, str> {
     if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }
 
-fn tags_as_json(record: &Record) -> String {
+pub(super) fn tags_as_json(record: &Record) -> String {
     if record.tags.is_empty() {
         return String::new();
     }

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use crate::base::clock::Timestamp;
-use crate::base::money::NanoUsd;
-use crate::store::ledger::{Checkpoint, Filter, LedgerReader, Retired, Spending, StoreFault};
+use crate::store::ledger::{Checkpoint, Cuts, Filter, LedgerReader, Retired, Spending, StoreFault};
 use crate::store::record::Record;
 
 use super::columns::{self, COLUMNS};
 use super::retired;
 use super::schema::{engine, open_to_read};
+use super::sums;
 use super::writer::read_checkpoint;
 
 /// The ledger of one data directory, open to read.
@@ -66,11 +66,16 @@ impl Snapshot<'_> {
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn contains(&self, id: u128) -> Result<bool, StoreFault> {
-        self.view
-            .prepare_cached("SELECT 1 FROM requests WHERE id = ?1")
-            .and_then(|mut found| found.exists([id.to_be_bytes()]))
-            .map_err(engine("look up a record in the ledger"))
+    pub fn contains(&self, record: &Record) -> Result<bool, StoreFault> {
+        let id = record.id.to_be_bytes();
+        let fault = engine("look up a record in the ledger");
+        let entry = "SELECT 1 FROM entries WHERE started_at = ?1 AND id = ?2";
+        let before = "SELECT 1 FROM requests_v3 WHERE id = ?1";
+        let is_entry = self.view.prepare_cached(entry).and_then(|mut f| f.exists((record.started_at, id)));
+        if is_entry.map_err(&fault)? {
+            return Ok(true);
+        }
+        self.view.prepare_cached(before).and_then(|mut found| found.exists([id])).map_err(&fault)
     }
 }
 
@@ -81,21 +86,23 @@ impl Snapshot<'_> {
     /// When the ledger cannot be read.
     pub fn scan(&self, filter: &Filter, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
         let fault = engine("read the ledger");
-        // the database narrows by what is indexed; the filter itself has the last word
+        // the database narrows by what it can; the filter itself has the last word
         let (team, narrowed) = match &filter.team {
             Some(team) => (team.as_str(), "team = ?1 AND"),
             None => ("", "?1 = '' AND"),
         };
-        let sql = format!("SELECT {COLUMNS} FROM requests WHERE {narrowed} started_at BETWEEN ?2 AND ?3");
         let since = filter.since.map_or(i64::MIN, Timestamp::as_nanos);
         let until = filter.until.map_or(i64::MAX, |until| until.as_nanos().saturating_sub(1));
-        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
-        let mut rows = statement.query((team, since, until)).map_err(&fault)?;
         let mut record = Record::default();
-        while let Some(row) = rows.next().map_err(&fault)? {
-            columns::read_into(row, &mut record).map_err(&fault)?;
-            if filter.lets_through(&record) {
-                each(&record);
+        for table in ["requests_v3", "entries_in_full"] {
+            let sql = format!("SELECT {COLUMNS} FROM {table} WHERE {narrowed} started_at BETWEEN ?2 AND ?3");
+            let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
+            let mut rows = statement.query((team, since, until)).map_err(&fault)?;
+            while let Some(row) = rows.next().map_err(&fault)? {
+                columns::read_into(row, &mut record).map_err(&fault)?;
+                if filter.lets_through(&record) {
+                    each(&record);
+                }
             }
         }
         Ok(())
@@ -107,15 +114,19 @@ impl Snapshot<'_> {
     /// When the ledger cannot be read.
     pub fn deferrals(&self, since: Timestamp, each: &mut dyn FnMut(&Record)) -> Result<(), StoreFault> {
         let fault = engine("read late bills in the ledger");
-        // the second condition is the index's own
-        let sql = format!("SELECT {COLUMNS} FROM requests WHERE started_at >= ?1 AND answer_id <> ''");
-        let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
-        let mut rows = statement.query([since.as_nanos()]).map_err(&fault)?;
-        let mut record = Record::default();
-        while let Some(row) = rows.next().map_err(&fault)? {
-            columns::read_into(row, &mut record).map_err(&fault)?;
-            if record.is_of_late_bill() {
-                each(&record);
+        // the second conditions are those of the indexes
+        for sql in [
+            format!("SELECT {COLUMNS} FROM requests_v3 WHERE started_at >= ?1 AND answer_id <> ''"),
+            format!("SELECT {COLUMNS} FROM entries_in_full WHERE started_at >= ?1 AND is_deferred"),
+        ] {
+            let mut statement = self.view.prepare_cached(&sql).map_err(&fault)?;
+            let mut rows = statement.query([since.as_nanos()]).map_err(&fault)?;
+            let mut record = Record::default();
+            while let Some(row) = rows.next().map_err(&fault)? {
+                columns::read_into(row, &mut record).map_err(&fault)?;
+                if record.is_of_late_bill() {
+                    each(&record);
+                }
             }
         }
         Ok(())
@@ -129,43 +140,22 @@ impl Snapshot<'_> {
         retired::retired(&self.view).map_err(engine("read what was retired"))
     }
 
-    /// Calls `each` with what every request admitted at `since` or later spent, and with the sums of
-    /// retired ones, as far as all of a sum was admitted at `since` or later.
+    /// Calls `each` with what every request admitted at the first cut or later spent, as far as possible in
+    /// sums, and with the sums of retired ones, as far as all of a sum was admitted then or later.
     ///
     /// # Errors
     /// When the ledger cannot be read.
-    pub fn spendings(&self, since: Timestamp, each: &mut dyn FnMut(&Spending<'_>)) -> Result<(), StoreFault> {
-        let fault = engine("sum up the ledger");
-        retired::spendings(&self.view, since, each).map_err(&fault)?;
-        // the second condition is the index's own
-        let sql = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
-            output_tokens FROM requests WHERE admitted_at >= ?1 AND admitted_at > 0";
-        let mut statement = self.view.prepare_cached(sql).map_err(&fault)?;
-        let mut rows = statement.query([since.as_nanos()]).map_err(&fault)?;
-        let mut tags = Tags::default();
-        while let Some(row) = rows.next().map_err(&fault)? {
-            each(&spending(row, &mut tags).map_err(&fault)?);
+    pub fn spendings(
+        &self,
+        cuts: impl Into<Cuts>,
+        each: &mut dyn FnMut(&Spending<'_>),
+    ) -> Result<(), StoreFault> {
+        let (fault, cuts) = (engine("sum up the ledger"), cuts.into());
+        if let Some(since) = cuts.at.first() {
+            retired::spendings(&self.view, *since, each).map_err(&fault)?;
         }
-        Ok(())
+        sums::spendings(&self.view, &cuts, each).map_err(&fault)
     }
-}
-
-fn spending<'r>(row: &'r Row<'_>, tags: &'r mut Tags) -> rusqlite::Result<Spending<'r>> {
-    let text = |column| -> rusqlite::Result<&'r str> { Ok(row.get_ref(column)?.as_str()?) };
-    let count = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
-    Ok(Spending {
-        id: u128::from_be_bytes(row.get(0)?),
-        admitted_at: Timestamp::from_nanos(row.get(1)?),
-        team: text(2)?,
-        key: text(3)?,
-        user: text(4)?,
-        run: text(5)?,
-        model: text(6)?,
-        tags: tags.read(text(7)?),
-        cost: row.get::<_, Option<i64>>(8)?.map(NanoUsd::new),
-        tokens: count(9)?.saturating_add(count(10)?),
-        requests: 1,
-    })
 }
 
 /// Tags as they were read last: the same ones come again and again.

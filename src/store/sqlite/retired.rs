@@ -1,7 +1,5 @@
 //! Retention: old rows go, and what is kept of them are sums, by all that budgets go by but the run.
 
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use crate::base::clock::Timestamp;
@@ -9,24 +7,35 @@ use crate::base::money::NanoUsd;
 use crate::store::ledger::{Retired, Spending};
 
 use super::reader::Tags;
+use super::sums;
+use super::words::Words;
 
-/// Deletes the oldest rows before `before` and adds them to the sums. Returns how many.
-pub(super) fn retire(batch: &Transaction<'_>, before: Timestamp, at_most: u32) -> rusqlite::Result<u64> {
-    let (rows, last) = take_oldest(batch, before, at_most)?;
-    let Some(last) = last else { return Ok(0) };
-    let mut delete = batch.prepare_cached("DELETE FROM requests WHERE rowid = ?1")?;
-    let mut sums: HashMap<Whose, Sum> = HashMap::new();
-    for row in &rows {
-        delete.execute([row.rowid])?;
-        if row.sum.first_admitted_at > 0 {
-            let sum = sums.entry(row.whose.clone()).or_insert_with(Sum::none);
-            *sum = sum.plus(row.sum);
-        }
+/// Deletes the oldest rows before `before`. What they spent is in the sums; rows that are in none are brought
+/// there first, but those of an older ledger, of which there may be millions: they wait for it. Returns how many
+/// it deleted.
+pub(super) fn retire(
+    batch: &Transaction<'_>,
+    spenders: &mut Words,
+    before: Timestamp,
+    at_most: u32,
+) -> rusqlite::Result<u64> {
+    let mut old = oldest(batch, "entries", "entry", before, at_most)?;
+    let newest = old.iter().map(|row| row.number).max().unwrap_or(0);
+    while newest > sums::summed(batch)?.entries && sums::sum_up(batch, spenders, 1, AT_ONCE)? > 0 {}
+    old.extend(oldest(batch, "requests_v3", "rowid", before, at_most)?);
+    old.sort_unstable_by_key(|row| row.started_at);
+    old.truncate(usize::try_from(at_most).unwrap_or(usize::MAX));
+    let summed = sums::summed(batch)?;
+    let waits = |row: &Old| row.number > if row.table == "entries" { summed.entries } else { summed.before };
+    if let Some(first) = old.iter().position(waits) {
+        old.truncate(first);
     }
-    for (whose, sum) in &sums {
-        add(batch, whose, *sum)?;
+    let Some(last) = old.last().map(|row| row.started_at) else { return Ok(0) };
+    for row in &old {
+        let Old { table, number, .. } = row;
+        batch.prepare_cached(&format!("DELETE FROM {table} WHERE rowid = ?1"))?.execute([number])?;
     }
-    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let count = i64::try_from(old.len()).unwrap_or(i64::MAX);
     batch
         .prepare_cached(
             "INSERT INTO retention VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET \
@@ -34,7 +43,8 @@ pub(super) fn retire(batch: &Transaction<'_>, before: Timestamp, at_most: u32) -
              retired_rows = retired_rows + excluded.retired_rows",
         )?
         .execute([last.saturating_add(1), count])?;
-    Ok(rows.len() as u64)
+    sums::coarsen(batch, last)?;
+    Ok(old.len() as u64)
 }
 
 /// How far rows were retired.
@@ -47,7 +57,7 @@ pub(super) fn retired(connection: &Connection) -> rusqlite::Result<Option<Retire
         .optional()
 }
 
-/// Calls `each` with every sum that is wholly of requests admitted at `since` or later.
+/// Calls `each` with every sum of what an older Tollgate retired that is wholly of requests admitted at `since` or later.
 pub(super) fn spendings(
     connection: &Connection,
     since: Timestamp,
@@ -74,95 +84,34 @@ pub(super) fn spendings(
             cost: Some(NanoUsd::new(row.get(6)?)),
             tokens: count(7)?,
             requests: count(8)?,
+            is_of_run_alone: false,
         });
     }
     Ok(())
 }
 
-/// Whose spending a sum is: team, key, user, model, tags.
-type Whose = [String; 5];
-
-#[derive(Debug, Clone, Copy)]
-struct Sum {
-    first_admitted_at: i64,
-    cost: NanoUsd,
-    tokens: i64,
-    requests: i64,
-}
-
-impl Sum {
-    const fn none() -> Self {
-        Self { first_admitted_at: i64::MAX, cost: NanoUsd::ZERO, tokens: 0, requests: 0 }
-    }
-
-    /// Held at the top, where a sum in SQL would fail.
-    fn plus(self, other: Self) -> Self {
-        Self {
-            first_admitted_at: self.first_admitted_at.min(other.first_admitted_at),
-            cost: self.cost + other.cost,
-            tokens: self.tokens.saturating_add(other.tokens),
-            requests: self.requests.saturating_add(other.requests),
-        }
-    }
-}
-
 struct Old {
-    rowid: i64,
-    whose: Whose,
-    sum: Sum,
+    table: &'static str,
+    number: i64,
+    started_at: i64,
 }
 
-/// The oldest rows, and when the last of them began.
-fn take_oldest(
+fn oldest(
     batch: &Transaction<'_>,
+    table: &'static str,
+    number: &str,
     before: Timestamp,
     at_most: u32,
-) -> rusqlite::Result<(Vec<Old>, Option<i64>)> {
-    let mut statement = batch.prepare_cached(
-        "SELECT rowid, started_at, admitted_at, cost_nano_usd, input_tokens, output_tokens, team, key, user, \
-         model, tags FROM requests WHERE started_at < ?1 ORDER BY started_at LIMIT ?2",
-    )?;
-    let mut rows = statement.query((before.as_nanos(), at_most))?;
-    let (mut old, mut last) = (Vec::new(), None);
-    while let Some(row) = rows.next()? {
-        last = Some(row.get(1)?);
-        let sum = Sum {
-            first_admitted_at: row.get(2)?,
-            cost: NanoUsd::new(row.get::<_, Option<i64>>(3)?.unwrap_or(0)),
-            tokens: row.get::<_, i64>(4)?.saturating_add(row.get(5)?),
-            requests: 1,
-        };
-        let whose = [row.get(6)?, row.get(7)?, row.get(8)?, row.get(9)?, row.get(10)?];
-        old.push(Old { rowid: row.get(0)?, whose, sum });
-    }
-    Ok((old, last))
+) -> rusqlite::Result<Vec<Old>> {
+    batch
+        .prepare_cached(&format!(
+            "SELECT {number}, started_at FROM {table} WHERE started_at < ?1 ORDER BY started_at LIMIT ?2"
+        ))?
+        .query_map((before.as_nanos(), at_most), |row| {
+            Ok(Old { table, number: row.get(0)?, started_at: row.get(1)? })
+        })?
+        .collect()
 }
 
-fn add(batch: &Transaction<'_>, whose: &Whose, sum: Sum) -> rusqlite::Result<()> {
-    let kept = batch
-        .prepare_cached(
-            "SELECT first_admitted_at, cost_nano_usd, tokens, requests FROM retired \
-             WHERE team = ?1 AND key = ?2 AND user = ?3 AND model = ?4 AND tags = ?5",
-        )?
-        .query_row(whose.each_ref(), |row| {
-            let cost = NanoUsd::new(row.get(1)?);
-            Ok(Sum { first_admitted_at: row.get(0)?, cost, tokens: row.get(2)?, requests: row.get(3)? })
-        })
-        .optional()?;
-    let sum = kept.unwrap_or_else(Sum::none).plus(sum);
-    let [team, key, user, model, tags] = whose;
-    batch
-        .prepare_cached("INSERT OR REPLACE INTO retired VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
-        .execute((
-            team,
-            key,
-            user,
-            model,
-            tags,
-            sum.first_admitted_at,
-            sum.cost.as_nanos(),
-            sum.tokens,
-            sum.requests,
-        ))?;
-    Ok(())
-}
+/// Rows that come into the sums at a time.
+const AT_ONCE: u32 = 16_384;

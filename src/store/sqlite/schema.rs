@@ -63,7 +63,8 @@ const APPLICATION_ID: i64 = 0x746c_6774;
 
 /// One step per version: the first makes version 1 of an empty file, and so on. Never edit one that
 /// was released; add the next.
-const MIGRATIONS: [&str; 3] = [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("v1.sql"), include_str!("v2.sql"), include_str!("v3.sql"), include_str!("v4.sql")];
 
 fn settle_pragmas(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -119,9 +120,10 @@ fn check_engine(number: i32, found: &'static str) -> Result<(), StoreFault> {
 #[cfg(test)]
 mod tests {
     use crate::base::clock::Timestamp;
-    use crate::store::ledger::{Filter, LedgerReader as _};
+    use crate::store::ledger::{Checkpoint, Filter, LedgerReader as _, LedgerStore as _};
     use crate::store::record::{Billing, Disconnect};
-    use crate::store::sqlite::SqliteReader;
+    use crate::store::samples::record;
+    use crate::store::sqlite::{SqliteLedger, SqliteReader};
 
     use super::*;
 
@@ -139,7 +141,7 @@ mod tests {
         connection.execute("INSERT INTO schema_versions (version) VALUES (99)", []).unwrap();
         drop(connection);
         let fault = open_to_write(dir.path()).unwrap_err();
-        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 3, .. }), "{fault}");
+        assert!(matches!(fault, StoreFault::Newer { found: 99, known: 4, .. }), "{fault}");
         assert!(matches!(open_to_read(dir.path()), Err(StoreFault::Newer { .. })));
     }
 
@@ -171,6 +173,23 @@ mod tests {
         let snapshot = reader.snapshot().unwrap();
         snapshot.spendings(Timestamp::from_nanos(0), &mut |s| spent.push((s.id, s.tokens))).unwrap();
         assert_eq!(spent, [(1, 15), (3, 15)]);
+        // a request that was on its way when the ledger was migrated is not saved twice; and old rows come into
+        // the sums like new ones
+        let mut ledger = SqliteLedger::open(dir.path()).unwrap();
+        ledger.append(&[record(2), record(4)], &Checkpoint::default()).unwrap();
+        assert_eq!(ledger.sum_up(1, 2).unwrap(), 2);
+        assert_eq!(ledger.sum_up(1, 10).unwrap(), 2);
+        let (mut count, mut tokens) = (0, 0);
+        let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+        reader.scan(&Filter::default(), &mut |_| count += 1).unwrap();
+        let snapshot = reader.snapshot().unwrap();
+        snapshot.spendings(Timestamp::from_nanos(0), &mut |s| tokens += s.tokens).unwrap();
+        drop(snapshot);
+        assert_eq!((count, tokens), (4, 45));
+        assert_eq!(ledger.retire(Timestamp::from_nanos(2_500), 10).unwrap(), 2);
+        let mut left = Vec::new();
+        reader.scan(&Filter::default(), &mut |row| left.push(row.id)).unwrap();
+        assert_eq!(left, [3, 4]);
     }
 
     #[test]
@@ -187,7 +206,7 @@ mod tests {
         assert!(open_to_read(dir.path()).unwrap().is_none());
         drop(open_to_write(dir.path()).unwrap());
         let connection = open_to_write(dir.path()).unwrap();
-        assert_eq!(version(&connection, dir.path()).unwrap(), 3);
+        assert_eq!(version(&connection, dir.path()).unwrap(), 4);
         assert!(open_to_read(dir.path()).unwrap().is_some());
     }
 }

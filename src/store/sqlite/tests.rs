@@ -1,14 +1,17 @@
+use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
+use proptest::collection::vec;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::base::clock::Timestamp;
 use crate::base::money::NanoUsd;
 use crate::base::usage::Usage;
-use crate::store::ledger::{Filter, LedgerReader, Spending};
+use crate::store::ledger::{Cuts, Filter, LedgerReader, Spending};
 use crate::store::record::Outcome;
 use crate::store::samples::{any_record, record};
+use crate::store::sqlite::columns;
 use crate::store::sqlite::{FILE_NAME, SqliteReader};
 
 use super::*;
@@ -78,9 +81,9 @@ fn rows_and_checkpoint_are_saved_together_and_only_once() {
 fn a_connection_that_failed_is_not_trusted_again() {
     let (dir, mut ledger) = ledger();
     // as on a file system that was remounted to read only
-    ledger.connection.as_ref().unwrap().pragma_update(None, "query_only", true).unwrap();
+    ledger.open.as_ref().unwrap().connection.pragma_update(None, "query_only", true).unwrap();
     assert!(matches!(ledger.append(&[record(1)], &checkpoint(1)), Err(StoreFault::Engine { .. })));
-    assert!(ledger.connection.is_none());
+    assert!(ledger.open.is_none());
     ledger.append(&[record(1)], &checkpoint(1)).unwrap();
     assert_eq!(rows(&dir, &Filter::default()).len(), 1);
 }
@@ -147,18 +150,111 @@ fn counters_read_what_was_admitted_and_nothing_else() {
     assert_eq!(seen(31), []);
 }
 
+/// What was spent between cuts, by team and run: tokens and requests.
+fn told(dir: &TempDir, cuts: &Cuts) -> BTreeMap<(usize, String, String), (u64, u64)> {
+    let mut told = BTreeMap::new();
+    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+    let each = &mut |spent: &Spending<'_>| {
+        let place = cuts.at.partition_point(|cut| *cut <= spent.admitted_at);
+        let mut add = |run: &str| {
+            let sum: &mut (u64, u64) = told.entry((place, spent.team.into(), run.into())).or_default();
+            *sum = (sum.0 + spent.tokens, sum.1 + spent.requests);
+        };
+        if !spent.is_of_run_alone {
+            add("");
+        }
+        if !spent.run.is_empty() && cuts.runs_since.is_some_and(|since| since <= spent.admitted_at) {
+            add(spent.run);
+        }
+    };
+    reader.snapshot().unwrap().spendings(cuts.clone(), each).unwrap();
+    told
+}
+
+// I5
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn sums_say_what_the_rows_would_say_however_much_is_summed(
+        rows in vec((0..40_i64, 0..6 * 86_400_i64, 0..3_u8, 0..3_u8), 1..60),
+        mut cuts in vec((-1..46_i64, 0..960_i64), 1..5),
+        (runs, summed, retired) in (any::<bool>(), 0..70_u32, 0..70_u32),
+    ) {
+        let (dir, mut ledger) = ledger();
+        let at = |days: i64, secs: i64| Timestamp::from_secs(1_700_000_000 + days * 86_400 + secs).as_nanos();
+        let record = |(id, (day, waited, team, run)): (u128, (i64, i64, u8, u8))| Record {
+            started_at: at(day, 0),
+            // a few are refused, and a few waited for days
+            admitted_at: if waited % 7 == 0 { 0 } else { at(day, waited / i64::from(run * 100 + 1)) },
+            team: format!("team-{team}"),
+            run: if run == 2 { format!("run-{team}") } else { String::new() },
+            ..record(id)
+        };
+        let rows: Vec<Record> = (1..).zip(rows).map(record).collect();
+        ledger.append(&rows, &checkpoint(1)).unwrap();
+        cuts.sort_unstable();
+        let cuts: Vec<Timestamp> = cuts.iter().map(|(day, part)| Timestamp::from_nanos(at(*day, part * 90))).collect();
+        let cuts = Cuts { runs_since: runs.then(|| cuts[cuts.len() / 2]), at: cuts };
+        let by_rows = told(&dir, &cuts);
+        let mut in_sums = 0;
+        for part in [summed / 3, summed, 0] {
+            in_sums += ledger.sum_up(1, part).unwrap();
+            prop_assert_eq!(told(&dir, &cuts), by_rows.clone());
+        }
+        prop_assert_eq!(in_sums, u64::from(summed / 3 + summed).min(rows.len() as u64));
+        // windows that began on a day before do not see that rows went
+        let day = Cuts { at: vec![Timestamp::from_secs(1_699_920_000)], runs_since: None };
+        let before = told(&dir, &day);
+        let went = ledger.retire(Timestamp::from_nanos(i64::MAX), retired).unwrap();
+        prop_assert_eq!(went, u64::from(retired).min(rows.len() as u64));
+        prop_assert_eq!(told(&dir, &day), before);
+    }
+}
+
 #[test]
-fn counters_are_rebuilt_by_the_order_of_admission() {
+fn a_row_that_the_ledger_refuses_takes_no_other_with_it() {
+    let (dir, mut ledger) = ledger();
+    let other = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON entries WHEN NEW.input_tokens = 13 \
+        BEGIN SELECT raise(ABORT, 'no'); END";
+    other.execute_batch(refuse).unwrap();
+    let row = |id| {
+        let usage = Usage { input_tokens: u64::try_from(id).unwrap(), ..Usage::default() };
+        Record { usage, ..record(id) }
+    };
+    let batch: Vec<Record> = (1..=30).map(row).collect();
+    ledger.append(&batch, &checkpoint(1)).unwrap();
+    let ids: Vec<u128> = rows(&dir, &Filter::default()).iter().map(|row| row.id).collect();
+    assert_eq!(ids, (1..=30).filter(|id| *id != 13).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_sum_at_the_top_of_its_range_blocks_nothing() {
+    let (dir, mut ledger) = ledger();
+    let most = |id| Record { cost: Some(NanoUsd::new(i64::MAX)), ..record(id) };
+    for id in 1..4 {
+        ledger.append(&[most(id)], &checkpoint(1)).unwrap();
+        assert_eq!(ledger.sum_up(1, 10).unwrap(), 1);
+    }
+    let mut seen = Vec::new();
+    let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
+    let each = &mut |spent: &Spending<'_>| seen.push((spent.cost, spent.tokens, spent.requests));
+    reader.snapshot().unwrap().spendings(Timestamp::from_nanos(i64::MIN), each).unwrap();
+    assert_eq!(seen, [(Some(NanoUsd::new(i64::MAX)), 45, 3)]);
+}
+
+#[test]
+fn rows_are_found_by_time_and_the_latest_deferred_by_an_index_of_their_own() {
     let (dir, _ledger) = ledger();
     let connection = rusqlite::Connection::open(dir.path().join(FILE_NAME)).unwrap();
-    let plan: String = connection
-        .query_row(
-            "EXPLAIN QUERY PLAN SELECT cost_nano_usd FROM requests WHERE admitted_at >= ?1 AND admitted_at > 0",
-            [5],
-            |row| row.get(3),
-        )
-        .unwrap();
-    assert!(plan.contains("INDEX requests_by_admission (admitted_at>?)"), "{plan}");
+    for (condition, index) in [
+        ("team = 'a' AND started_at BETWEEN 1 AND 2", "entries_by_time (started_at>? AND started_at<?)"),
+        ("started_at >= 1 AND is_deferred", "entries_deferred (started_at>?)"),
+    ] {
+        let sql = format!("EXPLAIN QUERY PLAN SELECT id FROM entries_in_full WHERE {condition}");
+        let plan: String = connection.query_row(&sql, [], |row| row.get(3)).unwrap();
+        assert!(plan.contains(index), "{plan}");
+    }
 }
 
 #[test]

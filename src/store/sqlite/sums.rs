@@ -1,0 +1,405 @@
+//! Sums of what was spent in spans of time, so that a start reads them and not every row. Rows come into them
+//! some thousands at a time, in the order in which they were saved; those that are in none yet count themselves.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, Row, Transaction};
+
+use crate::base::clock::Timestamp;
+use crate::base::money::NanoUsd;
+use crate::store::ledger::{Cuts, Spending};
+
+use super::pieces::{FINEST, Piece, SPANS, pieces};
+use super::reader::Tags;
+use super::words::Words;
+
+/// Up to where rows are in the sums, by table.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Summed {
+    pub(super) entries: i64,
+    pub(super) before: i64,
+}
+
+/// Up to where rows are in the sums.
+pub(super) fn summed(connection: &Connection) -> rusqlite::Result<Summed> {
+    connection
+        .prepare_cached("SELECT entries, requests_v3 FROM summed")?
+        .query_row([], |row| Ok(Summed { entries: row.get(0)?, before: row.get(1)? }))
+}
+
+/// Adds up to `at_most` rows to the sums, if at least `least` are in none. Returns how many.
+pub(super) fn sum_up(
+    batch: &Transaction<'_>,
+    spenders: &mut Words,
+    least: u32,
+    at_most: u32,
+) -> rusqlite::Result<u64> {
+    let mut summed = summed(batch)?;
+    let (entries, before) = (last(batch, "entries", "entry")?, last(batch, "requests_v3", "rowid")?);
+    // entries are never deleted before they are summed, so that the difference is about their number
+    let left = entries.saturating_sub(summed.entries).saturating_add(before.saturating_sub(summed.before));
+    if left < i64::from(least.max(1)) {
+        return Ok(0);
+    }
+    let mut sums = BTreeMap::new();
+    let mut rows = sum_before(batch, spenders, &mut summed, at_most, &mut sums)?;
+    let at_most = at_most.saturating_sub(u32::try_from(rows).unwrap_or(u32::MAX));
+    rows += sum_entries(batch, &mut summed, at_most, &mut sums)?;
+    for (key, sum) in &sums {
+        add(batch, *key, *sum)?;
+    }
+    batch
+        .prepare_cached("UPDATE summed SET entries = ?1, requests_v3 = ?2")?
+        .execute([summed.entries, summed.before])?;
+    Ok(rows)
+}
+
+/// Calls `each` with sums, and with the rows that are in none.
+pub(super) fn spendings(
+    connection: &Connection,
+    cuts: &Cuts,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let Some(since) = cuts.at.first() else { return Ok(()) };
+    let summed = summed(connection)?;
+    let (stretches, singles) = pieces(&cuts.at);
+    let mut names = Names::default();
+    for stretch in stretches {
+        tell_sums(connection, &stretch, &mut names, each)?;
+    }
+    for (from, to) in singles {
+        tell_entries(connection, Which::Between(from, to, summed.entries), each)?;
+        let sql = format!(
+            "{BEFORE} WHERE admitted_at >= ?1 AND admitted_at < ?2 AND admitted_at > 0 AND rowid <= ?3"
+        );
+        tell_before(connection, &sql, [from, to, summed.before], false, each)?;
+    }
+    if let Some(since) = cuts.runs_since {
+        tell_entries(connection, Which::Runs(since.as_nanos(), summed.entries), each)?;
+        let sql =
+            format!("{BEFORE} WHERE admitted_at >= ?1 AND admitted_at > ?2 AND rowid <= ?3 AND run <> ''");
+        tell_before(connection, &sql, [since.as_nanos(), 0, summed.before], true, each)?;
+    }
+    tell_entries(connection, Which::NotSummed(since.as_nanos(), summed.entries), each)?;
+    if last(connection, "requests_v3", "rowid")? > summed.before {
+        let sql = format!("{BEFORE} WHERE admitted_at >= ?1 AND admitted_at > ?2 AND rowid > ?3");
+        tell_before(connection, &sql, [since.as_nanos(), 0, summed.before], false, each)?;
+    }
+    Ok(())
+}
+
+/// Forgets the finest sums of what was retired: coarser ones stay.
+pub(super) fn coarsen(batch: &Transaction<'_>, before: i64) -> rusqlite::Result<()> {
+    let [coarse, ..] = SPANS;
+    let whole = before.div_euclid(coarse).saturating_mul(coarse).div_euclid(FINEST);
+    batch.prepare_cached("DELETE FROM sums WHERE span = ?1 AND place < ?2")?.execute([FINEST, whole])?;
+    Ok(())
+}
+
+/// Span, place in time, spender.
+type Key = (i64, i64, i64);
+
+#[derive(Debug, Clone, Copy)]
+struct Sum {
+    first_admitted_at: i64,
+    first_started_at: i64,
+    last_started_at: i64,
+    cost: NanoUsd,
+    tokens: i64,
+    requests: i64,
+}
+
+impl Sum {
+    /// Held at the top, where a sum in SQL would fail.
+    fn plus(self, other: Self) -> Self {
+        Self {
+            first_admitted_at: self.first_admitted_at.min(other.first_admitted_at),
+            first_started_at: self.first_started_at.min(other.first_started_at),
+            last_started_at: self.last_started_at.max(other.last_started_at),
+            cost: self.cost + other.cost,
+            tokens: self.tokens.saturating_add(other.tokens),
+            requests: self.requests.saturating_add(other.requests),
+        }
+    }
+
+    /// Of one row whose columns begin at `first`: started, admitted, cost, input, output.
+    fn of(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        let started_at = row.get(first)?;
+        Ok(Self {
+            first_admitted_at: row.get(first + 1)?,
+            first_started_at: started_at,
+            last_started_at: started_at,
+            cost: NanoUsd::new(row.get::<_, Option<i64>>(first + 2)?.unwrap_or(0)),
+            tokens: row.get::<_, i64>(first + 3)?.saturating_add(row.get(first + 4)?),
+            requests: 1,
+        })
+    }
+}
+
+fn sum_entries(
+    batch: &Transaction<'_>,
+    summed: &mut Summed,
+    at_most: u32,
+    sums: &mut BTreeMap<Key, Sum>,
+) -> rusqlite::Result<u64> {
+    let mut statement = batch.prepare_cached(
+        "SELECT entry, spender, started_at, admitted_at, cost_nano_usd, input_tokens, output_tokens FROM entries \
+         WHERE entry > ?1 ORDER BY entry LIMIT ?2",
+    )?;
+    let mut rows = statement.query([summed.entries, i64::from(at_most)])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        summed.entries = row.get(0)?;
+        note(sums, row.get(1)?, Sum::of(row, 2)?);
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn sum_before(
+    batch: &Transaction<'_>,
+    spenders: &mut Words,
+    summed: &mut Summed,
+    at_most: u32,
+    sums: &mut BTreeMap<Key, Sum>,
+) -> rusqlite::Result<u64> {
+    let mut statement = batch.prepare_cached(
+        "SELECT rowid, started_at, admitted_at, cost_nano_usd, input_tokens, output_tokens, team, key, user, model, \
+         tags FROM requests_v3 WHERE rowid > ?1 ORDER BY rowid LIMIT ?2",
+    )?;
+    let mut rows = statement.query([summed.before, i64::from(at_most)])?;
+    let mut count = 0;
+    while let Some(row) = rows.next()? {
+        summed.before = row.get(0)?;
+        let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        let words = [text(6)?, text(7)?, text(8)?, text(9)?, text(10)?];
+        let spender = spenders.number(batch, &words, &[])?;
+        note(sums, spender, Sum::of(row, 1)?);
+        count += 1;
+    }
+    Ok(count)
+}
+
+fn note(sums: &mut BTreeMap<Key, Sum>, spender: i64, sum: Sum) {
+    if sum.first_admitted_at <= 0 {
+        return;
+    }
+    for span in SPANS {
+        let place = sum.first_admitted_at.div_euclid(span);
+        sums.entry((span, place, spender)).and_modify(|known| *known = known.plus(sum)).or_insert(sum);
+    }
+}
+
+fn add(batch: &Transaction<'_>, (span, place, spender): Key, sum: Sum) -> rusqlite::Result<()> {
+    let mut find = batch.prepare_cached(
+        "SELECT first_admitted_at, first_started_at, last_started_at, cost_nano_usd, tokens, requests FROM sums \
+         WHERE span = ?1 AND place = ?2 AND spender = ?3",
+    )?;
+    let mut found = find.query([span, place, spender])?;
+    let sum = match found.next()? {
+        Some(row) => sum.plus(Sum {
+            first_admitted_at: row.get(0)?,
+            first_started_at: row.get(1)?,
+            last_started_at: row.get(2)?,
+            cost: NanoUsd::new(row.get(3)?),
+            tokens: row.get(4)?,
+            requests: row.get(5)?,
+        }),
+        None => sum,
+    };
+    drop(found);
+    batch
+        .prepare_cached("INSERT OR REPLACE INTO sums VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+        .execute([
+            span,
+            place,
+            spender,
+            sum.first_admitted_at,
+            sum.first_started_at,
+            sum.last_started_at,
+            sum.cost.as_nanos(),
+            sum.tokens,
+            sum.requests,
+        ])?;
+    Ok(())
+}
+
+/// Calls `each` once for each spender of a stretch.
+fn tell_sums(
+    connection: &Connection,
+    stretch: &[Piece],
+    names: &mut Names,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT spender, first_admitted_at, cost_nano_usd, tokens, requests FROM sums \
+         WHERE span = ?1 AND place >= ?2 AND place < ?3",
+    )?;
+    let mut sums: HashMap<i64, Sum> = HashMap::new();
+    for Piece { span, from, to } in stretch {
+        let mut rows = statement.query([span, from, to])?;
+        while let Some(row) = rows.next()? {
+            let sum = Sum {
+                first_admitted_at: row.get(1)?,
+                first_started_at: 0,
+                last_started_at: 0,
+                cost: NanoUsd::new(row.get(2)?),
+                tokens: row.get(3)?,
+                requests: row.get(4)?,
+            };
+            sums.entry(row.get(0)?).and_modify(|known| *known = known.plus(sum)).or_insert(sum);
+        }
+    }
+    // in the order of their first words: neighbours in the table
+    let mut sums: Vec<_> = sums.into_iter().collect();
+    sums.sort_unstable_by_key(|(spender, _)| *spender);
+    for (spender, sum) in sums {
+        names.tell(connection, spender, sum, each)?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Names {
+    tags: Tags,
+}
+
+impl Names {
+    fn tell(
+        &mut self,
+        connection: &Connection,
+        spender: i64,
+        sum: Sum,
+        each: &mut dyn FnMut(&Spending<'_>),
+    ) -> rusqlite::Result<()> {
+        let mut statement = connection
+            .prepare_cached("SELECT team, key, user, model, tags FROM spenders WHERE spender = ?1")?;
+        let mut rows = statement.query([spender])?;
+        let Some(row) = rows.next()? else { return Ok(()) };
+        let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        each(&Spending {
+            id: 0,
+            admitted_at: Timestamp::from_nanos(sum.first_admitted_at),
+            team: text(0)?,
+            key: text(1)?,
+            user: text(2)?,
+            run: "",
+            model: text(3)?,
+            tags: self.tags.read(text(4)?),
+            cost: Some(sum.cost),
+            tokens: u64::try_from(sum.tokens).unwrap_or(0),
+            requests: u64::try_from(sum.requests).unwrap_or(0),
+            is_of_run_alone: false,
+        });
+        Ok(())
+    }
+}
+
+/// Which entries are told one by one.
+#[derive(Clone, Copy)]
+enum Which {
+    /// Summed ones, admitted from an instant up to another, that no sum of theirs keeps apart.
+    Between(i64, i64, i64),
+    /// Summed ones with a run.
+    Runs(i64, i64),
+    /// Those that are in no sum.
+    NotSummed(i64, i64),
+}
+
+fn tell_entries(
+    connection: &Connection,
+    which: Which,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let mut is_of_run_alone = false;
+    let (sql, bounds) = match which {
+        Which::NotSummed(since, summed) => (
+            format!("{ENTRIES} WHERE admitted_at >= ?1 AND admitted_at > 0 AND entry > ?2"),
+            vec![since, summed],
+        ),
+        Which::Runs(since, summed) => {
+            is_of_run_alone = true;
+            let sql = "WHERE run IS NOT NULL AND admitted_at >= ?1 AND admitted_at > 0 AND entry <= ?2";
+            (format!("{ENTRIES} {sql}"), vec![since, summed])
+        }
+        Which::Between(from, to, summed) => {
+            let Some((first, last)) = began(connection, from, to)? else { return Ok(()) };
+            let sql = "WHERE started_at BETWEEN ?1 AND ?2 AND admitted_at >= ?3 AND admitted_at < ?4 AND entry <= ?5";
+            (format!("{ENTRIES} {sql}"), vec![first, last, from.max(1), to, summed])
+        }
+    };
+    // what is in a sum has no run there: its runs are told apart
+    let has_run = is_of_run_alone || matches!(which, Which::NotSummed(..));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
+    let mut tags = Tags::default();
+    while let Some(row) = rows.next()? {
+        tell(row, has_run, is_of_run_alone, &mut tags, each)?;
+    }
+    Ok(())
+}
+
+/// When those began that were admitted in the finest spans around two instants.
+fn began(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<Option<(i64, i64)>> {
+    let (first, last) = (from.div_euclid(FINEST), to.saturating_sub(1).div_euclid(FINEST));
+    let sql = "SELECT min(first_started_at), max(last_started_at) FROM sums \
+        WHERE span = ?1 AND place BETWEEN ?2 AND ?3";
+    connection
+        .prepare_cached(sql)?
+        .query_row([FINEST, first, last], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)))
+}
+
+fn tell_before(
+    connection: &Connection,
+    sql: &str,
+    bounds: [i64; 3],
+    is_of_run_alone: bool,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let has_run = is_of_run_alone || sql.contains("rowid >");
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(bounds)?;
+    let mut tags = Tags::default();
+    while let Some(row) = rows.next()? {
+        tell(row, has_run, is_of_run_alone, &mut tags, each)?;
+    }
+    Ok(())
+}
+
+fn tell(
+    row: &Row<'_>,
+    has_run: bool,
+    is_of_run_alone: bool,
+    tags: &mut Tags,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let text =
+        |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str_or_null()?.unwrap_or("")) };
+    let count = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
+    each(&Spending {
+        id: u128::from_be_bytes(row.get(0)?),
+        admitted_at: Timestamp::from_nanos(row.get(1)?),
+        team: text(2)?,
+        key: text(3)?,
+        user: text(4)?,
+        run: if has_run { text(5)? } else { "" },
+        model: text(6)?,
+        tags: tags.read(text(7)?),
+        cost: row.get::<_, Option<i64>>(8)?.map(NanoUsd::new),
+        tokens: count(9)?.saturating_add(count(10)?),
+        requests: 1,
+        is_of_run_alone,
+    });
+    Ok(())
+}
+
+fn last(connection: &Connection, table: &str, number: &str) -> rusqlite::Result<i64> {
+    connection
+        .prepare_cached(&format!("SELECT coalesce(max({number}), 0) FROM {table}"))?
+        .query_row([], |row| row.get(0))
+}
+
+const ENTRIES: &str = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
+    output_tokens FROM entries CROSS JOIN spenders USING (spender)";
+const BEFORE: &str = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
+    output_tokens FROM requests_v3";
