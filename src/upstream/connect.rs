@@ -56,6 +56,7 @@ pub(super) struct Connectors {
 }
 
 /// A new connection.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once, once per connection")]
 pub(super) enum Connected {
     /// HTTP/1.1: one request at a time.
     Line(Box<Line>),
