@@ -63,9 +63,9 @@ pub(super) fn spendings(
     let Some(since) = cuts.at.first() else { return Ok(()) };
     let summed = summed(connection)?;
     let (stretches, singles) = pieces(&cuts.at);
-    let mut names = Names::default();
+    let mut tags = Tags::default();
     for stretch in stretches {
-        tell_sums(connection, &stretch, &mut names, each)?;
+        tell_sums(connection, &stretch, &mut tags, each)?;
     }
     for (from, to) in singles {
         tell_entries(connection, Which::Between(from, to, summed.entries), each)?;
@@ -228,7 +228,7 @@ fn add(batch: &Transaction<'_>, (span, place, spender): Key, sum: Sum) -> rusqli
 fn tell_sums(
     connection: &Connection,
     stretch: &[Piece],
-    names: &mut Names,
+    tags: &mut Tags,
     each: &mut dyn FnMut(&Spending<'_>),
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
@@ -254,45 +254,38 @@ fn tell_sums(
     let mut sums: Vec<_> = sums.into_iter().collect();
     sums.sort_unstable_by_key(|(spender, _)| *spender);
     for (spender, sum) in sums {
-        names.tell(connection, spender, sum, each)?;
+        tell_sum(connection, spender, sum, tags, each)?;
     }
     Ok(())
 }
 
-#[derive(Default)]
-struct Names {
-    tags: Tags,
-}
-
-impl Names {
-    fn tell(
-        &mut self,
-        connection: &Connection,
-        spender: i64,
-        sum: Sum,
-        each: &mut dyn FnMut(&Spending<'_>),
-    ) -> rusqlite::Result<()> {
-        let mut statement = connection
-            .prepare_cached("SELECT team, key, user, model, tags FROM spenders WHERE spender = ?1")?;
-        let mut rows = statement.query([spender])?;
-        let Some(row) = rows.next()? else { return Ok(()) };
-        let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
-        each(&Spending {
-            id: 0,
-            admitted_at: Timestamp::from_nanos(sum.first_admitted_at),
-            team: text(0)?,
-            key: text(1)?,
-            user: text(2)?,
-            run: "",
-            model: text(3)?,
-            tags: self.tags.read(text(4)?),
-            cost: Some(sum.cost),
-            tokens: u64::try_from(sum.tokens).unwrap_or(0),
-            requests: u64::try_from(sum.requests).unwrap_or(0),
-            is_of_run_alone: false,
-        });
-        Ok(())
-    }
+fn tell_sum(
+    connection: &Connection,
+    spender: i64,
+    sum: Sum,
+    tags: &mut Tags,
+    each: &mut dyn FnMut(&Spending<'_>),
+) -> rusqlite::Result<()> {
+    let sql = "SELECT team, key, user, model, tags FROM spenders WHERE spender = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([spender])?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+    each(&Spending {
+        id: 0,
+        admitted_at: Timestamp::from_nanos(sum.first_admitted_at),
+        team: text(0)?,
+        key: text(1)?,
+        user: text(2)?,
+        run: "",
+        model: text(3)?,
+        tags: tags.read(text(4)?),
+        cost: Some(sum.cost),
+        tokens: u64::try_from(sum.tokens).unwrap_or(0),
+        requests: u64::try_from(sum.requests).unwrap_or(0),
+        is_of_run_alone: false,
+    });
+    Ok(())
 }
 
 /// Which entries are told one by one.
