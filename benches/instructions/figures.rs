@@ -84,7 +84,7 @@ impl Comparison {
         if let Some(text) = &self.elsewhere {
             return Verdict { is_fine: true, text: text.clone() };
         }
-        let dearer = self.names(|line| line.percent().is_none_or(|percent| percent > MOST_PERCENT));
+        let dearer = self.dearer().join(", ");
         if !dearer.is_empty() {
             let text = format!(
                 "More than {MOST_PERCENT} % dearer than committed, or not committed yet: {dearer}.\nFind what costs: \
@@ -98,6 +98,15 @@ impl Comparison {
             false => format!("More than {MOST_PERCENT} % cheaper: {cheaper}. Keep it:\n  {BLESS}"),
         };
         Verdict { is_fine: true, text }
+    }
+
+    /// What costs more than it may.
+    pub(crate) fn dearer(&self) -> Vec<&'static str> {
+        let is_dearer = |line: &&Line| line.percent().is_none_or(|percent| percent > MOST_PERCENT);
+        match self.elsewhere {
+            Some(_) => Vec::new(),
+            None => self.lines.iter().filter(is_dearer).map(|line| line.name).collect(),
+        }
     }
 
     fn names(&self, wanted: impl Fn(&&Line) -> bool) -> String {
@@ -117,7 +126,19 @@ fn built_with() -> Result<String, Failure> {
     let output =
         Command::new("rustc").arg("--version").output().map_err(|fault| format!("rustc: {fault}"))?;
     let version = String::from_utf8(output.stdout)?;
-    Ok(format!("{} on {}", version.trim(), std::env::consts::ARCH))
+    let (architecture, vectors) = (std::env::consts::ARCH, vectors());
+    Ok(format!("{} on {architecture} {vectors}", version.trim()))
+}
+
+/// Searches and copies count as many instructions as their vectors are wide.
+#[cfg(target_arch = "x86_64")]
+fn vectors() -> &'static str {
+    if std::arch::is_x86_feature_detected!("avx2") { "with avx2" } else { "without avx2" }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn vectors() -> &'static str {
+    ""
 }
 
 const MOST_PERCENT: f64 = 5.0;

@@ -79,7 +79,19 @@ fn run(name: &str, times: u64) -> Result<(), Failure> {
 fn compare(args: &Args) -> Result<bool, Failure> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/figures.json");
     let known = Figures::read(&file)?;
-    let measured = measure(&args.only)?;
+    let mut measured = measure(|name| name.contains(&args.only))?;
+    for _ in 0..SECOND_LOOKS {
+        let dearer = Comparison::of(&known, &measured)?.dearer();
+        if dearer.is_empty() {
+            break;
+        }
+        for (name, again) in measure(|name| dearer.contains(&name))? {
+            let found = measured.iter_mut().find(|(known, _)| *known == name);
+            if let Some((_, least)) = found {
+                *least = again.min(*least);
+            }
+        }
+    }
     if args.bless {
         known.with(&measured)?.write(&file)?;
     }
@@ -95,10 +107,10 @@ fn compare(args: &Args) -> Result<bool, Failure> {
 }
 
 /// Instructions of each path, by name, in the order of the tables. As many at once as there are cores.
-fn measure(only: &str) -> Result<Vec<(&'static str, u64)>, Failure> {
+fn measure(wanted: impl Fn(&'static str) -> bool) -> Result<Vec<(&'static str, u64)>, Failure> {
     let requests = Requests::ALL.iter().map(|requests| Job::Gateway(*requests));
     let paths = PATHS.iter().map(Job::Path);
-    let jobs: Vec<Job> = requests.chain(paths).filter(|job| job.name().contains(only)).collect();
+    let jobs: Vec<Job> = requests.chain(paths).filter(|job| wanted(job.name())).collect();
     let next = AtomicUsize::new(0);
     let results: Mutex<Vec<(usize, Result<u64, Failure>)>> = Mutex::default();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -162,6 +174,9 @@ const REQUESTS: u64 = 400;
 
 /// Threads that look at the clock are no part of a single path, but of a gateway.
 const TRIES: u32 = 2;
+
+/// A path that seems dearer is looked at again: what disturbs a count only ever adds.
+const SECOND_LOOKS: u32 = 3;
 
 fn complain(text: &str) {
     eprintln!("{text}");
