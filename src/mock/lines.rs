@@ -82,7 +82,7 @@ impl Lines {
 
     /// How long until the next one is; `None` where nothing is to be said.
     pub(super) fn pause(&self) -> Option<Duration> {
-        (!self.answers.is_empty()).then_some(self.pace)
+        self.answers.front().map(|answer| answer.knobs.pace.unwrap_or(self.pace))
     }
 
     /// The time is over: the next response in turn goes on.
