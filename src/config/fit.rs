@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::fault::{may_show, shown};
+use super::fault::{Severity, may_show, shown};
 use super::fitted::Fitted;
 use super::form::{Field, Form, Format, Kind, Word};
 use super::report::{KeyPath, Report, Spot, Step};
@@ -96,7 +96,7 @@ impl<'a> Fitter<'_, 'a> {
     }
 
     fn unknown_key(&mut self, entry: &Entry<'_>, fields: &[Field]) {
-        if self.report.is_full() {
+        if self.report.is_full(Severity::Error) {
             return self.report.error(entry.key_spot, &self.path, "unknown key", "");
         }
         let names: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();

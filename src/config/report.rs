@@ -111,6 +111,8 @@ pub(super) struct Report {
     wrong: Vec<KeyPath<'static>>,
     blamed: Vec<KeyPath<'static>>,
     left_out: usize,
+    /// Whether an error is among them.
+    left_out_errors: bool,
     errors: bool,
 }
 
@@ -136,8 +138,9 @@ impl Report {
             return;
         }
         self.errors |= severity == Severity::Error;
-        if self.is_full() {
+        if self.is_full(severity) {
             self.left_out += 1;
+            self.left_out_errors |= severity == Severity::Error;
             return;
         }
         if severity == Severity::Error {
@@ -173,9 +176,9 @@ impl Report {
         self.errors
     }
 
-    /// Whether further faults are counted only, and a hint for them is wasted.
-    pub(super) fn is_full(&self) -> bool {
-        self.faults.len() >= MOST_FAULTS
+    /// Whether further faults of this kind are counted only, and a hint for them is wasted.
+    pub(super) fn is_full(&self, severity: Severity) -> bool {
+        self.faults.iter().filter(|fault| fault.severity == severity).count() >= MOST_FAULTS
     }
 
     /// All that was recorded, in the order of the file.
@@ -183,7 +186,7 @@ impl Report {
         self.faults.sort_by_key(|fault| (fault.line, fault.column));
         if self.left_out > 0 {
             self.faults.push(Fault {
-                severity: Severity::Error,
+                severity: if self.left_out_errors { Severity::Error } else { Severity::Warning },
                 line: self.faults.last().map_or(1, |last| last.line),
                 column: 1,
                 path: String::new(),
@@ -195,7 +198,7 @@ impl Report {
     }
 }
 
-/// More faults than this are counted only: nobody reads on, and a broken generator can make millions.
+/// More errors than this, or warnings, are counted only: nobody reads on, and a broken generator can make millions.
 const MOST_FAULTS: usize = 200;
 
 #[cfg(test)]
@@ -231,6 +234,20 @@ mod tests {
         }
         let faults = report.into_faults();
         assert_eq!(faults.len(), MOST_FAULTS + 1);
+        assert_eq!(faults.last().unwrap().message, "and 5 more");
+    }
+
+    #[test]
+    fn however_many_warnings_there_are_an_error_is_told_and_they_are_none() {
+        let mut report = Report::default();
+        for _ in 0..MOST_FAULTS + 5 {
+            report.warning(Spot::START, &KeyPath::default(), "x", "");
+        }
+        assert!(!report.has_errors());
+        report.error(Spot { line: 2, column: 1 }, &KeyPath::default(), "wrong", "");
+        let faults = report.into_faults();
+        let errors: Vec<_> = faults.iter().filter(|fault| fault.severity == Severity::Error).collect();
+        assert_eq!(errors.iter().map(|fault| &*fault.message).collect::<Vec<_>>(), ["wrong"]);
         assert_eq!(faults.last().unwrap().message, "and 5 more");
     }
 }

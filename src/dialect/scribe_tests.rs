@@ -76,3 +76,14 @@ fn a_word_that_fits_a_chunk_that_was_read_says_what_reading_it_would() {
     }
     assert!(words > 400, "{words}");
 }
+
+#[test]
+fn what_is_no_string_is_no_word() {
+    let mut scribe = Scribe::new(Wire::Messages, false, Facts { collect_text: true, ..Facts::default() });
+    let opens = |input: &str| format!("{{\"content_block\":{{\"type\":\"tool_use\",\"input\":{input}\t}}}}");
+    let start = r#"{"type":"message_start","message":{"id":"m"}}"#.to_owned();
+    for data in [start, opens("5"), opens("{}"), opens("null")] {
+        scribe.event(Event { name: b"", data: data.as_bytes(), clipped: false });
+    }
+    assert_eq!(scribe.facts.reading.output.as_str(), "5");
+}

@@ -48,9 +48,12 @@ const LONGEST: usize = if cfg!(fuzzing) { 512 } else { 4 << 10 };
 const LONGEST_NUMBER: usize = 15;
 
 impl Stencil {
-    /// A stencil of a chunk of valid JSON, whose word is this part of a string.
+    /// A stencil of a chunk of valid JSON, whose word is this string without its quotes; of no other value, since
+    /// what may fill it would be another kind of value.
     pub(super) fn cut(chunk: &[u8], word: Range<usize>) -> Option<Self> {
-        if chunk.len() > LONGEST {
+        let is_quote = |at: usize| chunk.get(at) == Some(&b'"');
+        let is_string = is_quote(word.end) && word.start.checked_sub(1).is_some_and(is_quote);
+        if chunk.len() > LONGEST || !is_string {
             return None;
         }
         let mut holes = vec![Hole { at: word, takes: Filling::Word }];

@@ -212,4 +212,12 @@ mod tests {
         let h2 = |host| code(Request::get("http://a:80/").version(Version::HTTP_2).header("host", host));
         assert_eq!((h2("A:80"), h2("b:80")), (None, Some("ambiguous_framing")));
     }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_plainly_a_host_is_one_to_a_full_parser(host in "[a-cA-C0-9.:-]{0,8}|[a-c.]{1,3}:[0-9]{0,7}") {
+            let is_one = is_authority(host.as_bytes());
+            proptest::prop_assert!(is_one || !is_plain_host(host.as_bytes()), "{host}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! A reading is the same however the bytes are cut, it holds no count that nobody could mean, and the short way
-//! through a chat chunk loses no usage.
+//! A reading is the same however the bytes are cut, it holds no count that nobody could mean, the short way
+//! through a chat chunk loses no usage, and an event that is like the one before says what it says alone.
 
 use crate::dialect::meter::{MAX_OUTPUT_TEXT, Meter, Reading};
 use crate::dialect::path::Operation;
@@ -28,6 +28,7 @@ pub fn check(data: &[u8]) {
     let whole = read(&[input.payload]);
     assert_eq!(read(&input.sliced(input.payload)), whole, "cutting changed the reading");
     bounded(&whole);
+    one_by_one(operation, &input);
     if matches!(operation, Operation::ChatCompletions | Operation::Completions) && !input.payload.is_empty() {
         short_way(input.payload);
     }
@@ -44,6 +45,19 @@ fn bounded(reading: &Reading) {
         assert!(inputs <= usage.input_tokens, "{usage:?}");
         assert!(usage.reasoning_tokens <= usage.output_tokens, "{usage:?}");
     }
+}
+
+/// Each line an event: what one says does not depend on whether the one before looked like it.
+fn one_by_one(operation: Operation, input: &Input<'_>) {
+    let lines = || input.payload.split(|byte| matches!(byte, b'\r' | b'\n'));
+    let read = |between: &[u8]| {
+        let mut meter = Meter::new(operation, 200, Some(CONTENT_TYPES[0]), None);
+        for line in lines() {
+            meter.observe(&[between, b"data: ", line, b"\n\n"].concat());
+        }
+        Reading { events: 0, ..meter.finish() }
+    };
+    assert_eq!(read(b""), read(b"data: {}\n\n"), "an event was read by the one before it");
 }
 
 /// Once model and id are known, most chunks are read for their choices alone. What else stands in one must

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::base::units::Span;
 
-use super::report::{KeyPath, Report};
+use super::fault::Severity;
+use super::report::{KeyPath, Report, Spot};
 use super::settings::Settings;
 use super::suggest::did_you_mean;
 use super::tree::Node;
@@ -67,11 +68,16 @@ struct Checker<'a> {
 
 impl Checker<'_> {
     fn error(&mut self, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
-        self.report.error(self.root.spot_of(path), path, message, hint);
+        self.report.error(self.spot_of(Severity::Error, path), path, message, hint);
     }
 
     fn warning(&mut self, path: &KeyPath<'_>, message: impl Into<String>, hint: &str) {
-        self.report.warning(self.root.spot_of(path), path, message, hint);
+        self.report.warning(self.spot_of(Severity::Warning, path), path, message, hint);
+    }
+
+    /// Where a fault lies. Looking among forty thousand teams takes a while: not for those that are only counted.
+    fn spot_of(&self, severity: Severity, path: &KeyPath<'_>) -> Spot {
+        if self.report.is_full(severity) { Spot::START } else { self.root.spot_of(path) }
     }
 
     /// Whether the value at `path`, or part of it, has a fault already.
