@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -46,6 +46,8 @@ impl Pair {
 
     async fn send(&self, body: OutBody, freshness: Freshness) -> Result<Response<Incoming>, SendFault> {
         let mut request = Request::new(body);
+        // of a GET hyper sends no body that does not tell its length
+        *request.method_mut() = Method::POST;
         *request.uri_mut() = self.upstream.origin.uri();
         self.client.send(&self.upstream, request, freshness, None).await
     }
