@@ -138,6 +138,18 @@ async fn an_answer_that_is_let_go_closes_its_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_wants_gives_its_connection_back_if_all_of_it_is_there() {
+    let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n{}", "x".repeat(999_999));
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi";
+    for (answer, idle) in [(KNOWN, 1), (CHUNKED, 1), (begun, 0), (&long, 0)] {
+        let pair = Pair::new().await;
+        let (body, _theirs) = pair.asked_anew(answer).await;
+        body.let_go();
+        assert_eq!(pair.idle(), idle, "{}", &answer[..60.min(answer.len())]);
+    }
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_gives_nothing_back() {
     let pair = Pair::new().await;
     let (mut body, theirs) = pair.asked_anew("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi").await;
