@@ -51,6 +51,7 @@ pub(super) async fn forward(
         let mut sent = ask.send(x, request, client).await;
         if ask.asks_usage.is_some() && sent.is_bad_request() {
             ask = ask.without_usage(x);
+            sent.let_go();
             sent = ask.send(x, request, client).await;
             if sent.is_success() {
                 ask.upstream.note_usage_refused(&ask.model);
@@ -69,6 +70,7 @@ pub(super) async fn forward(
             x.door.journal.durable(ticket).await.map_err(|fault| unrecorded(&fault))?;
             return ask.conclude(x, request, sent).await;
         };
+        sent.let_go();
         place = next;
         tracing::debug!(upstream = ask.upstream.name, "trying the next target");
     }
@@ -113,6 +115,13 @@ struct Sent {
 impl Sent {
     fn status(&self) -> Option<StatusCode> {
         self.answered.as_ref().ok().map(Response::status)
+    }
+
+    /// Nobody gets it: another answer is asked for.
+    fn let_go(self) {
+        if let Ok(answer) = self.answered {
+            answer.into_body().let_go();
+        }
     }
 
     fn is_bad_request(&self) -> bool {

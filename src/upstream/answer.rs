@@ -3,7 +3,7 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -27,6 +27,9 @@ pub(super) struct Home {
     pub(super) is_kept: bool,
 }
 
+/// Pieces of an answer that are read for nobody: more cost more than a new connection.
+const MOST_UNWANTED: usize = 4;
+
 impl Incoming {
     /// One whose connection is driven elsewhere.
     pub(super) fn driven(body: hyper::body::Incoming) -> Self {
@@ -40,6 +43,14 @@ impl Incoming {
             incoming.give_back();
         }
         incoming
+    }
+
+    /// Nobody wants it: its connection stays if all of it is there already, as of most errors.
+    pub fn let_go(mut self) {
+        let mut quiet = Context::from_waker(Waker::noop());
+        for _ in 0..MOST_UNWANTED {
+            let Poll::Ready(Some(Ok(_))) = Pin::new(&mut self).poll_frame(&mut quiet) else { return };
+        }
     }
 
     fn give_back(&mut self) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::client::conn::http2;
+use tokio::time::timeout;
 
 use super::answer::{Home, Incoming};
 use super::body::{OutBody, Progress};
@@ -95,20 +96,30 @@ impl Client {
         }
     }
 
-    /// A new connection, which others may use after this request or beside it; or one that was made meanwhile.
+    /// A new connection, which others may use after this request or beside it; or one that was made meanwhile. Who
+    /// waits for another's connection waits no longer than connecting may take.
     async fn connect(&self, origin: &Arc<Origin>, turn: Option<Turn>) -> Result<(Way, bool), SendFault> {
-        let _turn = match &turn {
-            Some(turn) => {
-                let turn = turn.lock().await;
-                if let Waiting::Shared(sender) = self.pool.take(origin) {
-                    return Ok((Way::Shared(sender), false));
+        let Some(turn) = turn else { return self.connect_now(origin).await };
+        let in_turn = async {
+            let held = turn.lock().await;
+            match self.pool.take(origin) {
+                Waiting::Line(line) => Ok((self.pooled(line), false)),
+                Waiting::Shared(sender) => Ok((Way::Shared(sender), false)),
+                Waiting::Nothing(still) => {
+                    let _held = still.map(|_| held);
+                    self.connect_now(origin).await
                 }
-                Some(turn)
             }
-            None => None,
         };
+        timeout(origin.connect_timeout, in_turn).await.unwrap_or(Err(SendFault::ConnectTimeout))
+    }
+
+    async fn connect_now(&self, origin: &Arc<Origin>) -> Result<(Way, bool), SendFault> {
         match self.connectors.connect(origin).await? {
-            Connected::Line(line) => Ok((self.pooled(line), true)),
+            Connected::Line(line) => {
+                self.pool.end_turns(origin);
+                Ok((self.pooled(line), true))
+            }
             Connected::Shared { sender, connection } => {
                 self.drive(connection);
                 Ok((Way::Shared(self.pool.share(origin, sender)), true))

@@ -131,6 +131,14 @@ impl Pool {
         sender
     }
 
+    /// At `origin` each request needs a connection of its own, which nobody has to wait for.
+    pub(super) fn end_turns(&self, origin: &Arc<Origin>) {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = places.find(origin) {
+            place.connecting = None;
+        }
+    }
+
     /// Runs what drives a connection.
     pub(super) fn drive(&self, driving: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -33,7 +33,8 @@ impl Pair {
 
     async fn keeping(most_idle: usize) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let section = format!(r#"{{"base_url":"http://{}"}}"#, listener.local_addr().unwrap());
+        let place = listener.local_addr().unwrap();
+        let section = format!(r#"{{"base_url":"http://{place}","connect_timeout":"100ms"}}"#);
         let upstream = Upstream::build("u", &serde_json::from_str(&section).unwrap()).unwrap();
         let mut client = Client::new(&no_tls());
         client.pool = Pool::keeping(most_idle);
@@ -46,6 +47,8 @@ impl Pair {
 
     async fn send(&self, body: OutBody, freshness: Freshness) -> Result<Response<Incoming>, SendFault> {
         let mut request = Request::new(body);
+        // of a GET hyper sends no body that does not tell its length
+        *request.method_mut() = Method::POST;
         *request.uri_mut() = self.upstream.origin.uri();
         self.client.send(&self.upstream, request, freshness, None).await
     }
@@ -64,6 +67,14 @@ impl Pair {
     async fn asked_again(&self, theirs: &mut TcpStream, answer: &str) -> Incoming {
         let (asked, ()) = tokio::join!(self.ask(Freshness::Any), tell(theirs, answer));
         asked.unwrap().into_body()
+    }
+
+    /// The turn to connect, as if this upstream had been known to speak HTTP/2.
+    fn turn(&self) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = Turn::default();
+        let mut places = self.client.pool.places.lock().unwrap();
+        places.find_or_add(&self.upstream.origin).connecting = Some(Arc::clone(&turn));
+        turn.try_lock_owned().unwrap()
     }
 
     fn idle(&self) -> usize {
@@ -124,6 +135,18 @@ async fn an_answer_that_is_let_go_closes_its_connection() {
     drop(body);
     is_left(&mut theirs).await;
     assert_eq!(pair.idle(), 0);
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_wants_gives_its_connection_back_if_all_of_it_is_there() {
+    let long = format!("HTTP/1.1 200 OK\r\ncontent-length: 999999\r\n\r\n{}", "x".repeat(999_999));
+    let begun = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nhi";
+    for (answer, idle) in [(KNOWN, 1), (CHUNKED, 1), (begun, 0), (&long, 0)] {
+        let pair = Pair::new().await;
+        let (body, _theirs) = pair.asked_anew(answer).await;
+        body.let_go();
+        assert_eq!(pair.idle(), idle, "{}", &answer[..60.min(answer.len())]);
+    }
 }
 
 #[tokio::test]
@@ -240,4 +263,38 @@ async fn what_nobody_uses_is_let_go() {
     assert!(matches!(pair.client.pool.sweep(now), Swept::SomeLeft));
     assert!(matches!(pair.client.pool.sweep(now + IDLE), Swept::NothingLeft));
     is_left(&mut theirs).await;
+}
+
+#[tokio::test]
+async fn who_waits_for_anothers_connection_waits_no_longer_than_connecting_may_take() {
+    let pair = Pair::new().await;
+    let _held = pair.turn();
+    let (first, second) = tokio::join!(pair.ask(Freshness::Any), pair.ask(Freshness::Any));
+    assert_eq!(first.err(), Some(SendFault::ConnectTimeout));
+    assert_eq!(second.err(), Some(SendFault::ConnectTimeout));
+}
+
+#[tokio::test]
+async fn who_waits_for_anothers_connection_takes_one_that_came_back() {
+    let pair = Pair::new().await;
+    let (body, mut theirs) = pair.asked_anew(KNOWN).await;
+    let held = pair.turn();
+    let (asked, ()) = tokio::join!(pair.ask(Freshness::Any), async {
+        body.collect().await.unwrap();
+        drop(held);
+        tell(&mut theirs, KNOWN).await;
+    });
+    asked.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(pair.idle(), 1);
+}
+
+#[tokio::test]
+async fn nobody_waits_to_connect_where_each_needs_a_connection() {
+    let pair = Pair::new().await;
+    drop(pair.turn());
+    let (body, mut theirs) = pair.asked_anew(KNOWN).await;
+    let places = pair.client.pool.places.lock().unwrap().list.iter().all(|place| place.connecting.is_none());
+    assert!(places);
+    body.collect().await.unwrap();
+    pair.asked_again(&mut theirs, KNOWN).await.collect().await.unwrap();
 }

@@ -236,3 +236,65 @@ fn wire_32_a_client_of_http2_with_a_small_window_gets_every_byte() {
     let (bytes, _, whole) = through(raw, 1_000);
     assert!(whole && bytes == large.as_bytes(), "{} bytes", bytes.len());
 }
+
+/// What is left of a stream of events, and whether it came to its end.
+async fn rest_of(mut body: hyper::body::Incoming) -> (String, bool) {
+    let mut text = String::new();
+    loop {
+        match body.frame().await {
+            None => return (text, true),
+            Some(Err(_)) => return (text, false),
+            Some(Ok(frame)) => {
+                let data = frame.into_data().unwrap_or_default();
+                text.push_str(std::str::from_utf8(&data).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn s_01_streams_that_share_a_connection_end_as_it_does_and_the_next_goes_out_on_another() {
+    let (gateway, listener, config) = behind_tls();
+    for finishes in [true, false] {
+        let (listener, config) = (listener.try_clone().unwrap(), Arc::clone(&config));
+        let upstream = std::thread::spawn(move || {
+            let mut shared = Frames::accept(&listener, &config);
+            let streams = [(); 2].map(|()| {
+                let stream = shared.asked();
+                shared.begin_events(stream);
+                shared.send(DATA, 0, stream, HI.as_bytes());
+                stream
+            });
+            // those two are heard, and nothing after them
+            shared.send(GOAWAY, 0, 0, &[streams[1].to_be_bytes(), 0_u32.to_be_bytes()].concat());
+            let mut next = Frames::accept(&listener, &config);
+            let stream = next.asked();
+            for stream in streams.into_iter().filter(|_| finishes) {
+                shared.send(DATA, END_STREAM, stream, END.as_bytes());
+            }
+            if !finishes {
+                drop(shared);
+            }
+            next.begin_events(stream);
+            next.send(DATA, END_STREAM, stream, [HI, END].concat().as_bytes());
+            next.send(GOAWAY, 0, 0, &[stream.to_be_bytes(), 0_u32.to_be_bytes()].concat());
+        });
+        run(async {
+            let mut sender = http2_over(gateway.data, 1 << 20).await;
+            let mut bodies = Vec::new();
+            for _ in 0..2 {
+                let mut body = sender.send_request(streaming()).await.unwrap().into_body();
+                let hi = body.frame().await.unwrap().unwrap().into_data().unwrap();
+                assert_eq!(hi, HI);
+                bodies.push(body);
+            }
+            let third = sender.send_request(streaming()).await.unwrap().into_body();
+            for body in bodies {
+                let end = if finishes { END } else { "" };
+                assert_eq!(rest_of(body).await, (end.to_owned(), finishes));
+            }
+            assert_eq!(rest_of(third).await, ([HI, END].concat(), true));
+        });
+        upstream.join().unwrap();
+    }
+}
