@@ -43,6 +43,7 @@ pub(super) fn retire(
              retired_rows = retired_rows + excluded.retired_rows",
         )?
         .execute([last.saturating_add(1), count])?;
+    sums::forget_rows(batch)?;
     sums::coarsen(batch, last)?;
     Ok(old.len() as u64)
 }

@@ -190,6 +190,12 @@ mod tests {
         let mut left = Vec::new();
         reader.scan(&Filter::default(), &mut |row| left.push(row.id)).unwrap();
         assert_eq!(left, [3, 4]);
+        // the old table is empty some day, and the new rows are summed and retired as ever
+        assert_eq!(ledger.retire(Timestamp::from_nanos(3_001), 10).unwrap(), 1);
+        ledger.append(&[record(5)], &Checkpoint::default()).unwrap();
+        assert_eq!(ledger.sum_up(1, 10).unwrap(), 1);
+        ledger.append(&[record(6)], &Checkpoint::default()).unwrap();
+        assert_eq!(ledger.retire(Timestamp::from_nanos(i64::MAX), 10).unwrap(), 3);
     }
 
     #[test]

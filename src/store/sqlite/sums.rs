@@ -48,9 +48,7 @@ pub(super) fn sum_up(
     for (key, sum) in &sums {
         add(batch, *key, *sum)?;
     }
-    batch
-        .prepare_cached("UPDATE summed SET entries = ?1, requests_v3 = ?2")?
-        .execute([summed.entries, summed.before])?;
+    note_summed(batch, summed)?;
     Ok(rows)
 }
 
@@ -67,24 +65,44 @@ pub(super) fn spendings(
     for stretch in stretches {
         tell_sums(connection, &stretch, &mut tags, each)?;
     }
+    let mut rows = |table, which: &str, bounds: &[i64], as_what| {
+        let sql = format!("SELECT {COLUMNS} FROM {table} WHERE {which} AND admitted_at > 0");
+        tell_rows(connection, &sql, bounds, as_what, each)
+    };
     for (from, to) in singles {
-        tell_entries(connection, Which::Between(from, to, summed.entries), each)?;
-        let sql = format!(
-            "{BEFORE} WHERE admitted_at >= ?1 AND admitted_at < ?2 AND admitted_at > 0 AND rowid <= ?3"
-        );
-        tell_before(connection, &sql, [from, to, summed.before], false, each)?;
+        if let Some((first, last)) = began(connection, from, to)? {
+            let which =
+                "started_at BETWEEN ?1 AND ?2 AND admitted_at >= ?3 AND admitted_at < ?4 AND entry <= ?5";
+            rows(ENTRIES, which, &[first, last, from, to, summed.entries], As::PartOfSum)?;
+        }
+        let which = "admitted_at >= ?1 AND admitted_at < ?2 AND rowid <= ?3";
+        rows(BEFORE, which, &[from, to, summed.before], As::PartOfSum)?;
     }
-    if let Some(since) = cuts.runs_since {
-        tell_entries(connection, Which::Runs(since.as_nanos(), summed.entries), each)?;
-        let sql =
-            format!("{BEFORE} WHERE admitted_at >= ?1 AND admitted_at > ?2 AND rowid <= ?3 AND run <> ''");
-        tell_before(connection, &sql, [since.as_nanos(), 0, summed.before], true, each)?;
+    if let Some(since) = cuts.runs_since.map(Timestamp::as_nanos) {
+        let which = "run IS NOT NULL AND admitted_at >= ?1 AND entry <= ?2";
+        rows(ENTRIES, which, &[since, summed.entries], As::RunAlone)?;
+        let which = "run <> '' AND admitted_at >= ?1 AND rowid <= ?2";
+        rows(BEFORE, which, &[since, summed.before], As::RunAlone)?;
     }
-    tell_entries(connection, Which::NotSummed(since.as_nanos(), summed.entries), each)?;
+    let since = since.as_nanos();
+    rows(ENTRIES, "admitted_at >= ?1 AND entry > ?2", &[since, summed.entries], As::Whole)?;
     if last(connection, "requests_v3", "rowid")? > summed.before {
-        let sql = format!("{BEFORE} WHERE admitted_at >= ?1 AND admitted_at > ?2 AND rowid > ?3");
-        tell_before(connection, &sql, [since.as_nanos(), 0, summed.before], false, each)?;
+        rows(BEFORE, "admitted_at >= ?1 AND rowid > ?2", &[since, summed.before], As::Whole)?;
     }
+    Ok(())
+}
+
+/// Notes that rows were deleted. The number of a last row is given again to the next: that one is in no sum.
+pub(super) fn forget_rows(batch: &Transaction<'_>) -> rusqlite::Result<()> {
+    let summed = summed(batch)?;
+    let entries = summed.entries.min(last(batch, "entries", "entry")?);
+    let before = summed.before.min(last(batch, "requests_v3", "rowid")?);
+    note_summed(batch, Summed { entries, before })
+}
+
+fn note_summed(batch: &Transaction<'_>, summed: Summed) -> rusqlite::Result<()> {
+    let sql = "UPDATE summed SET entries = ?1, requests_v3 = ?2";
+    batch.prepare_cached(sql)?.execute([summed.entries, summed.before])?;
     Ok(())
 }
 
@@ -288,48 +306,15 @@ fn tell_sum(
     Ok(())
 }
 
-/// Which entries are told one by one.
-#[derive(Clone, Copy)]
-enum Which {
-    /// Summed ones, admitted from an instant up to another, that no sum of theirs keeps apart.
-    Between(i64, i64, i64),
-    /// Summed ones with a run.
-    Runs(i64, i64),
-    /// Those that are in no sum.
-    NotSummed(i64, i64),
-}
-
-fn tell_entries(
-    connection: &Connection,
-    which: Which,
-    each: &mut dyn FnMut(&Spending<'_>),
-) -> rusqlite::Result<()> {
-    let mut is_of_run_alone = false;
-    let (sql, bounds) = match which {
-        Which::NotSummed(since, summed) => (
-            format!("{ENTRIES} WHERE admitted_at >= ?1 AND admitted_at > 0 AND entry > ?2"),
-            vec![since, summed],
-        ),
-        Which::Runs(since, summed) => {
-            is_of_run_alone = true;
-            let sql = "WHERE run IS NOT NULL AND admitted_at >= ?1 AND admitted_at > 0 AND entry <= ?2";
-            (format!("{ENTRIES} {sql}"), vec![since, summed])
-        }
-        Which::Between(from, to, summed) => {
-            let Some((first, last)) = began(connection, from, to)? else { return Ok(()) };
-            let sql = "WHERE started_at BETWEEN ?1 AND ?2 AND admitted_at >= ?3 AND admitted_at < ?4 AND entry <= ?5";
-            (format!("{ENTRIES} {sql}"), vec![first, last, from.max(1), to, summed])
-        }
-    };
-    // what is in a sum has no run there: its runs are told apart
-    let has_run = is_of_run_alone || matches!(which, Which::NotSummed(..));
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
-    let mut tags = Tags::default();
-    while let Some(row) = rows.next()? {
-        tell(row, has_run, is_of_run_alone, &mut tags, each)?;
-    }
-    Ok(())
+/// How rows are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum As {
+    /// In no sum: with all that they say.
+    Whole,
+    /// Those of a sum that does not keep apart what lies on both sides of a cut. Their runs are told by themselves.
+    PartOfSum,
+    /// The runs of what a sum, or a part of one, has told.
+    RunAlone,
 }
 
 /// When those began that were admitted in the finest spans around two instants.
@@ -342,27 +327,25 @@ fn began(connection: &Connection, from: i64, to: i64) -> rusqlite::Result<Option
         .query_row([FINEST, first, last], |row| Ok(row.get::<_, Option<i64>>(0)?.zip(row.get(1)?)))
 }
 
-fn tell_before(
+fn tell_rows(
     connection: &Connection,
     sql: &str,
-    bounds: [i64; 3],
-    is_of_run_alone: bool,
+    bounds: &[i64],
+    as_what: As,
     each: &mut dyn FnMut(&Spending<'_>),
 ) -> rusqlite::Result<()> {
-    let has_run = is_of_run_alone || sql.contains("rowid >");
     let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(bounds)?;
+    let mut rows = statement.query(rusqlite::params_from_iter(bounds))?;
     let mut tags = Tags::default();
     while let Some(row) = rows.next()? {
-        tell(row, has_run, is_of_run_alone, &mut tags, each)?;
+        tell(row, as_what, &mut tags, each)?;
     }
     Ok(())
 }
 
 fn tell(
     row: &Row<'_>,
-    has_run: bool,
-    is_of_run_alone: bool,
+    as_what: As,
     tags: &mut Tags,
     each: &mut dyn FnMut(&Spending<'_>),
 ) -> rusqlite::Result<()> {
@@ -375,13 +358,13 @@ fn tell(
         team: text(2)?,
         key: text(3)?,
         user: text(4)?,
-        run: if has_run { text(5)? } else { "" },
+        run: if as_what == As::PartOfSum { "" } else { text(5)? },
         model: text(6)?,
         tags: tags.read(text(7)?),
         cost: row.get::<_, Option<i64>>(8)?.map(NanoUsd::new),
         tokens: count(9)?.saturating_add(count(10)?),
         requests: 1,
-        is_of_run_alone,
+        is_of_run_alone: as_what == As::RunAlone,
     });
     Ok(())
 }
@@ -392,7 +375,7 @@ fn last(connection: &Connection, table: &str, number: &str) -> rusqlite::Result<
         .query_row([], |row| row.get(0))
 }
 
-const ENTRIES: &str = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
-    output_tokens FROM entries CROSS JOIN spenders USING (spender)";
-const BEFORE: &str = "SELECT id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, \
-    output_tokens FROM requests_v3";
+const COLUMNS: &str =
+    "id, admitted_at, team, key, user, run, model, tags, cost_nano_usd, input_tokens, output_tokens";
+const ENTRIES: &str = "entries CROSS JOIN spenders USING (spender)";
+const BEFORE: &str = "requests_v3";

@@ -211,6 +211,27 @@ proptest! {
     }
 }
 
+// I5
+#[test]
+fn what_comes_when_the_last_row_was_retired_is_counted() {
+    let (dir, mut ledger) = ledger();
+    let at = |id: u128, secs| Record { started_at: secs, admitted_at: secs, ..record(id) };
+    ledger.append(&[at(1, 10), at(2, 20), at(3, 30)], &checkpoint(1)).unwrap();
+    assert_eq!(ledger.retire(Timestamp::from_nanos(25), 10).unwrap(), 2);
+    assert_eq!(ledger.sum_up(1, 10).unwrap(), 0);
+    let mut spent = |rows: &[Record]| {
+        ledger.append(rows, &checkpoint(2)).unwrap();
+        let retired = ledger.retire(Timestamp::from_nanos(35), 10).unwrap();
+        let told = told(&dir, &Timestamp::from_nanos(0).into());
+        (retired, told.values().map(|(_, requests)| requests).sum::<u64>())
+    };
+    assert_eq!(spent(&[]), (1, 3));
+    assert_eq!(spent(&[at(4, 40), at(5, 50)]), (0, 5));
+    assert_eq!(spent(&[at(6, 34)]), (1, 6), "one that began long before it ended is the last row");
+    assert_eq!(spent(&[at(7, 60)]), (0, 7));
+    assert_eq!(ledger.sum_up(1, 10).unwrap(), 1);
+}
+
 #[test]
 fn a_row_that_the_ledger_refuses_takes_no_other_with_it() {
     let (dir, mut ledger) = ledger();
