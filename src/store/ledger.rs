@@ -228,6 +228,16 @@ pub enum StoreFault {
         /// Our latest.
         known: i64,
     },
+    /// The file was written by an earlier Tollgate, and no gateway of this version has started on it yet.
+    #[error("{} has ledger version {found}, this Tollgate reads {known}: the next start of `tollgate serve` brings it up to date", path.display())]
+    Older {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
     /// The file is a database, but not a ledger.
     #[error("{} is not a Tollgate ledger: move it away, or use another `data_dir`", path.display())]
     NotALedger {

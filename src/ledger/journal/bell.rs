@@ -75,7 +75,10 @@ impl Bell {
 
     /// Waits for `at_most`, or until asked to stop or hurry; there is work after it. Returns whether to stop.
     pub(in crate::ledger) fn pause(&self, at_most: Duration) -> bool {
-        self.sleep(self.wishes(), at_most, || false).stop
+        let mut wishes = self.sleep(self.wishes(), at_most, || false);
+        // granted: what fails again would else be tried without a pause
+        wishes.hurry = false;
+        wishes.stop
     }
 
     /// Sleeps for `at_most`, or until `is_enough`, or until asked to stop or hurry.
@@ -99,5 +102,59 @@ impl Bell {
 impl Wishes {
     const fn any(self) -> bool {
         self.hurry || self.stop
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::thread;
+
+    use super::*;
+
+    /// Longer than any test runs: who waits it out waits in vain.
+    const EVER: Duration = Duration::from_secs(600);
+
+    #[test]
+    fn who_hurries_does_so_once() {
+        let bell = Bell::default();
+        bell.hurry();
+        assert!(!bell.pause(EVER));
+        assert!(!bell.wishes().any(), "the next pause is one");
+        bell.hurry();
+        bell.ring(1);
+        assert!(!bell.wait(EVER) && !bell.wishes().any());
+        bell.stop();
+        assert!(bell.pause(EVER) && bell.wait(EVER), "a stop stays");
+    }
+
+    #[test]
+    fn no_ring_is_lost_whenever_it_comes() {
+        const ROUNDS: u32 = 300;
+        let bell = Arc::<Bell>::default();
+        let heard = Arc::<AtomicU32>::default();
+        let writer = {
+            let (bell, heard) = (Arc::clone(&bell), Arc::clone(&heard));
+            thread::spawn(move || {
+                while !bell.wait(EVER) {
+                    heard.fetch_add(1, Ordering::SeqCst);
+                }
+            })
+        };
+        for round in 0..ROUNDS {
+            // at some moment of the writer's: on its way into its sleep, too
+            if round % 100 == 0 {
+                while !bell.is_asleep.load(Ordering::SeqCst) {
+                    thread::yield_now();
+                }
+            }
+            let before = heard.load(Ordering::SeqCst);
+            bell.ring(FULL);
+            while heard.load(Ordering::SeqCst) == before {
+                thread::yield_now();
+            }
+        }
+        bell.stop();
+        writer.join().unwrap();
     }
 }

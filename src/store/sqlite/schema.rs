@@ -42,9 +42,16 @@ pub(super) fn open_to_read(data_dir: &Path) -> Result<Option<Connection>, StoreF
     .map_err(engine("open the ledger"))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(engine("set up the ledger"))?;
     let version = version(&connection, &path)?;
-    refuse_newer(version, path)?;
     // a file that its maker has not filled yet holds no rows
-    Ok((version > 0).then_some(connection))
+    if version == 0 {
+        return Ok(None);
+    }
+    // readers write nothing: they cannot bring it up to date
+    if version < known() {
+        return Err(StoreFault::Older { path, found: version, known: known() });
+    }
+    refuse_newer(version, path)?;
+    Ok(Some(connection))
 }
 
 /// Turns what the database said into a fault that says what was tried.
@@ -109,8 +116,12 @@ fn version(connection: &Connection, path: &Path) -> Result<i64, StoreFault> {
 }
 
 fn refuse_newer(found: i64, path: PathBuf) -> Result<(), StoreFault> {
-    let known = i64::try_from(MIGRATIONS.len()).expect("there are few migrations");
-    if found > known { Err(StoreFault::Newer { path, found, known }) } else { Ok(()) }
+    if found > known() { Err(StoreFault::Newer { path, found, known: known() }) } else { Ok(()) }
+}
+
+/// The version that this Tollgate reads and writes.
+fn known() -> i64 {
+    i64::try_from(MIGRATIONS.len()).expect("there are few migrations")
 }
 
 fn check_engine(number: i32, found: &'static str) -> Result<(), StoreFault> {
@@ -161,6 +172,8 @@ mod tests {
             old.execute_batch(&row).unwrap();
         }
         drop(old);
+        let fault = SqliteReader::open(dir.path()).unwrap_err();
+        assert!(matches!(fault, StoreFault::Older { found: 1, .. }), "{fault}");
         drop(open_to_write(dir.path()).unwrap());
         let mut reader = SqliteReader::open(dir.path()).unwrap().unwrap();
         let mut rows = Vec::new();
