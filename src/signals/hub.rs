@@ -226,6 +226,13 @@ impl Signals {
     }
 }
 
+impl Drop for Signals {
+    /// A start that fails has said why in its last lines: the process ends before the log's thread looks again.
+    fn drop(&mut self) {
+        self.lines.flush(LAST_WORDS);
+    }
+}
+
 fn resource(section: &TelemetrySection, chance: &Chance) -> Resource {
     Resource::builder()
         .with_service_name(section.service_name.clone())
@@ -242,3 +249,6 @@ fn scope() -> InstrumentationScope {
         .with_schema_url(n::SCHEMA_URL)
         .build()
 }
+
+/// A reader that stands still holds up the end of a start that failed no longer than this.
+const LAST_WORDS: Duration = Duration::from_secs(1);
