@@ -205,6 +205,8 @@ mod tests {
         assert_eq!(left, [3, 4]);
         // the old table is empty some day, and the new rows are summed and retired as ever
         assert_eq!(ledger.retire(Timestamp::from_nanos(3_001), 10).unwrap(), 1);
+        let by_hand = Connection::open(dir.path().join(FILE_NAME)).unwrap();
+        by_hand.execute("UPDATE summed SET requests_v3 = 1000", []).unwrap();
         ledger.append(&[record(5)], &Checkpoint::default()).unwrap();
         assert_eq!(ledger.sum_up(1, 10).unwrap(), 1);
         ledger.append(&[record(6)], &Checkpoint::default()).unwrap();

@@ -36,8 +36,9 @@ pub(super) fn sum_up(
 ) -> rusqlite::Result<u64> {
     let mut summed = summed(batch)?;
     let (entries, before) = (last(batch, "entries", "entry")?, last(batch, "requests_v3", "rowid")?);
-    // entries are never deleted before they are summed, so that the difference is about their number
-    let left = entries.saturating_sub(summed.entries).saturating_add(before.saturating_sub(summed.before));
+    // entries are never deleted before they are summed, so that the difference is about their number; a file that
+    // was put together again by hand may have given its old rows other ones
+    let left = (entries - summed.entries).max(0).saturating_add((before - summed.before).max(0));
     if left < i64::from(least.max(1)) {
         return Ok(0);
     }
