@@ -16,7 +16,7 @@ fn gateway(upstream: &str) -> Gateway {
 
 fn bench(gateway: &Gateway, words: &[&str]) -> (i32, String, String) {
     let url = format!("http://{}/v1", gateway.data);
-    let args = ["bench", "--model", "gpt-4o@out=3", "--gateway", &url, "--requests", "5", "--yes"];
+    let args = ["bench", "--model", "gpt-4o@out=3+pace=50ms", "--gateway", &url, "--requests", "5", "--yes"];
     let Output { status, stdout, stderr } = run(gateway.setup.command(&[&args[..], words].concat()), "");
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
@@ -58,7 +58,7 @@ fn people_get_a_table() {
     assert_eq!(exit, 0, "{said}{notes}");
     assert!(said.contains("DIRECT") && said.contains("json whole answer p99"), "{said}");
     assert!(!said.contains("stream"), "{said}");
-    assert!(notes.contains("12 requests with gpt-4o@out=3"), "{notes}");
+    assert!(notes.contains("12 requests with gpt-4o@out=3+pace=50ms"), "{notes}");
 }
 
 #[test]
