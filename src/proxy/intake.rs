@@ -132,6 +132,8 @@ impl Arriving {
 pub(super) const SLOWEST_BYTES_PER_SECOND: u64 = 1_024;
 /// Memory is taken in steps of this size.
 const MEMORY_STEP: u64 = 64 * KIB;
+/// What the buffer takes that a small body came in: ten thousand of them are no reason to turn one away.
+const FIRST_STEP: u64 = 8 * KIB;
 
 /// The share of the memory for bodies that one body has taken so far.
 #[derive(Debug, Default)]
@@ -141,8 +143,9 @@ impl MemoryTaken {
     /// Takes what is missing to `bytes`.
     pub(super) async fn grow(&mut self, x: &mut Exchange, bytes: u64) -> Result<(), Refusal> {
         while self.0 < bytes {
+            let step = if self.0 == 0 { FIRST_STEP } else { MEMORY_STEP };
             // the last step is smaller: one body may have all of the memory there is
-            let step = MEMORY_STEP.min(x.policy.bounds.max_body.saturating_sub(self.0)).max(KIB);
+            let step = step.min(x.policy.bounds.max_body.saturating_sub(self.0)).max(KIB);
             take_memory(x, step).await?;
             self.0 += step;
         }
