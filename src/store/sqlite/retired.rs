@@ -3,11 +3,10 @@
 use rusqlite::{Connection, OptionalExtension as _, Transaction};
 
 use crate::base::clock::Timestamp;
-use crate::base::money::NanoUsd;
 use crate::store::ledger::{Retired, Spending};
 
 use super::reader::Tags;
-use super::sums;
+use super::sums::{self, Sum};
 use super::words::Words;
 
 /// Deletes the oldest rows before `before`. What they spent is in the sums; rows that are in none are brought
@@ -71,22 +70,7 @@ pub(super) fn spendings(
     let mut rows = statement.query([since.as_nanos()])?;
     let mut tags = Tags::default();
     while let Some(row) = rows.next()? {
-        let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
-        let count = |column| row.get(column).map(|count: i64| u64::try_from(count).unwrap_or(0));
-        each(&Spending {
-            id: 0,
-            admitted_at: Timestamp::from_nanos(row.get(5)?),
-            team: text(0)?,
-            key: text(1)?,
-            user: text(2)?,
-            run: "",
-            model: text(3)?,
-            tags: tags.read(text(4)?),
-            cost: Some(NanoUsd::new(row.get(6)?)),
-            tokens: count(7)?,
-            requests: count(8)?,
-            is_of_run_alone: false,
-        });
+        Sum::saved(row, 5)?.tell(row, &mut tags, each)?;
     }
     Ok(())
 }

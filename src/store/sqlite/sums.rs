@@ -119,7 +119,7 @@ pub(super) fn coarsen(batch: &Transaction<'_>, before: i64) -> rusqlite::Result<
 type Key = (i64, i64, i64);
 
 #[derive(Debug, Clone, Copy)]
-struct Sum {
+pub(super) struct Sum {
     first_admitted_at: i64,
     first_started_at: i64,
     last_started_at: i64,
@@ -152,6 +152,44 @@ impl Sum {
             tokens: row.get::<_, i64>(first + 3)?.saturating_add(row.get(first + 4)?),
             requests: 1,
         })
+    }
+
+    /// As it was saved, in columns that begin at `first`: admitted, cost, tokens, requests. To tell it, when it
+    /// started does not matter.
+    pub(super) fn saved(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            first_admitted_at: row.get(first)?,
+            first_started_at: 0,
+            last_started_at: 0,
+            cost: NanoUsd::new(row.get(first + 1)?),
+            tokens: row.get(first + 2)?,
+            requests: row.get(first + 3)?,
+        })
+    }
+
+    /// Calls `each` with it and its spender, the first columns of `row`: team, key, user, model, tags.
+    pub(super) fn tell(
+        self,
+        row: &Row<'_>,
+        tags: &mut Tags,
+        each: &mut dyn FnMut(&Spending<'_>),
+    ) -> rusqlite::Result<()> {
+        let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
+        each(&Spending {
+            id: 0,
+            admitted_at: Timestamp::from_nanos(self.first_admitted_at),
+            team: text(0)?,
+            key: text(1)?,
+            user: text(2)?,
+            run: "",
+            model: text(3)?,
+            tags: tags.read(text(4)?),
+            cost: Some(self.cost),
+            tokens: u64::try_from(self.tokens).unwrap_or(0),
+            requests: u64::try_from(self.requests).unwrap_or(0),
+            is_of_run_alone: false,
+        });
+        Ok(())
     }
 }
 
@@ -258,14 +296,7 @@ fn tell_sums(
     for Piece { span, from, to } in stretch {
         let mut rows = statement.query([span, from, to])?;
         while let Some(row) = rows.next()? {
-            let sum = Sum {
-                first_admitted_at: row.get(1)?,
-                first_started_at: 0,
-                last_started_at: 0,
-                cost: NanoUsd::new(row.get(2)?),
-                tokens: row.get(3)?,
-                requests: row.get(4)?,
-            };
+            let sum = Sum::saved(row, 1)?;
             sums.entry(row.get(0)?).and_modify(|known| *known = known.plus(sum)).or_insert(sum);
         }
     }
@@ -289,22 +320,7 @@ fn tell_sum(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([spender])?;
     let Some(row) = rows.next()? else { return Ok(()) };
-    let text = |column| -> rusqlite::Result<&str> { Ok(row.get_ref(column)?.as_str()?) };
-    each(&Spending {
-        id: 0,
-        admitted_at: Timestamp::from_nanos(sum.first_admitted_at),
-        team: text(0)?,
-        key: text(1)?,
-        user: text(2)?,
-        run: "",
-        model: text(3)?,
-        tags: tags.read(text(4)?),
-        cost: Some(sum.cost),
-        tokens: u64::try_from(sum.tokens).unwrap_or(0),
-        requests: u64::try_from(sum.requests).unwrap_or(0),
-        is_of_run_alone: false,
-    });
-    Ok(())
+    sum.tell(row, tags, each)
 }
 
 /// How rows are told.
