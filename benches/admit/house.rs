@@ -8,15 +8,14 @@ use std::sync::Arc;
 use tempfile::TempDir;
 use tollgate::base::clock::Clock;
 use tollgate::base::money::NanoUsd;
-use tollgate::base::usage::{Usage, UsageSource};
 use tollgate::budget::{self, Book, Budget, Need, Spender};
 use tollgate::ledger::journal::Journal;
 use tollgate::ledger::section::{Durability, LedgerSection};
 use tollgate::limits::section::LimitsSection;
 use tollgate::limits::{self, Limiter, LimiterBook, TokenAsk};
-use tollgate::store::record::{Outcome, Record};
+use tollgate::store::record::Record;
 
-use crate::Failure;
+use crate::{Failure, chat};
 
 /// Everything that a request's books are kept in.
 pub(crate) struct House {
@@ -88,40 +87,17 @@ fn budgets() -> Result<Vec<Arc<Budget>>, Failure> {
     Ok(open)
 }
 
-/// A record as a chat completion leaves it.
+/// A record of its caller.
 pub(crate) fn record() -> Record {
-    let usage = Usage { input_tokens: 500, cached_input_tokens: 128, output_tokens: 200, ..Usage::default() };
     Record {
         id: 0x0196_f3a1_0000_7000_8000_0000_0000_0000,
         started_at: 1_790_000_000_000_000_000,
         admitted_at: 1_790_000_000_000_100_000,
-        outcome: Outcome::Completed,
-        status: 200,
         team: "search".into(),
         key: "prod".into(),
         user: "user-1234".into(),
         tags: BTreeMap::from([("feature".into(), "search".into()), ("env".into(), "prod".into())]),
-        operation: "chat_completions".into(),
-        model: "gpt-4o-mini".into(),
-        upstream_model: "gpt-4o-mini".into(),
-        response_model: "gpt-4o-mini-2024-07-18".into(),
-        upstream: "openai".into(),
-        attempts: 1,
-        stream: true,
-        usage,
-        usage_source: UsageSource::Reported,
-        cost: Some(NanoUsd::new(3_250_000)),
-        reserved: NanoUsd::new(12_500_000),
-        reserved_tokens: 1_250,
-        catalogue: "2026-11-20".into(),
-        rates: r#"{"input":150000,"cached_input":75000,"output":600000}"#.into(),
-        price_name: "openai/gpt-4o-mini".into(),
-        price_source: "genai-prices".into(),
-        duration_us: 1_250_000,
-        first_token_us: 310_000,
-        overhead_us: 180,
-        response_bytes: 21_000,
         trace_id: "0af7651916cd43dd8448eb211c80319c".into(),
-        ..Record::default()
+        ..chat::record()
     }
 }

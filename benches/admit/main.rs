@@ -2,6 +2,8 @@
 //! all of it settled. CPU time of the thread as the kernel counts it; no network, no dialect, no upstream.
 
 mod books;
+#[path = "../samples/chat.rs"]
+mod chat;
 mod house;
 mod report;
 

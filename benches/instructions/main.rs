@@ -5,6 +5,8 @@
 //! costs. What happens before and after the path is in both, and falls out.
 
 mod callgrind;
+#[path = "../samples/chat.rs"]
+mod chat;
 mod figures;
 mod gateway;
 #[path = "../admit/house.rs"]

@@ -4,6 +4,8 @@
 //! is noisy for all three. Only the ratios travel to other machines.
 
 mod bar;
+#[path = "../samples/chat.rs"]
+mod chat;
 mod figures;
 mod gateways;
 mod growth;

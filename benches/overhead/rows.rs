@@ -7,15 +7,14 @@ use tollgate::base::chance::Chance;
 use tollgate::base::clock::{Clock, Timestamp};
 use tollgate::base::id::RequestId;
 use tollgate::base::money::NanoUsd;
-use tollgate::base::usage::{Usage, UsageSource};
 use tollgate::ledger::journal::Journal;
 use tollgate::ledger::section::LedgerSection;
 use tollgate::store::ledger::{Checkpoint, LedgerStore as _};
-use tollgate::store::record::{Outcome, Record};
+use tollgate::store::record::Record;
 use tollgate::store::sqlite::SqliteLedger;
 
-use crate::Failure;
 use crate::gateways::KEYS_OF_A_TEAM;
+use crate::{Failure, chat};
 
 /// Fills the ledger in `data_dir` with rows of these teams, spread evenly over the last month.
 pub(crate) fn fill(data_dir: &Path, rows: u64, teams: usize) -> Result<(), Failure> {
@@ -42,38 +41,19 @@ pub(crate) fn fill(data_dir: &Path, rows: u64, teams: usize) -> Result<(), Failu
 fn row(at: Timestamp, number: u64, teams: usize, chance: &Chance) -> Record {
     // steps of a prime: neighbours in time are not neighbours in the config
     let caller = usize::try_from(number * 7_919).unwrap_or_default();
-    let usage = Usage { input_tokens: 500, cached_input_tokens: 128, output_tokens: 200, ..Usage::default() };
     Record {
         id: RequestId::new(at, chance).as_u128(),
         started_at: at.as_nanos(),
         admitted_at: at.as_nanos() + 100_000,
-        outcome: Outcome::Completed,
-        status: 200,
         team: format!("team-{}", caller % teams),
         key: format!("key-{}", caller / teams % KEYS_OF_A_TEAM),
-        operation: "chat_completions".into(),
-        model: "gpt-4o-mini".into(),
-        upstream_model: "gpt-4o-mini".into(),
-        response_model: "gpt-4o-mini-2024-07-18".into(),
         upstream: "provider".into(),
-        attempts: 1,
         stream: number.is_multiple_of(2),
-        usage,
-        usage_source: UsageSource::Reported,
         answer_id: format!("chatcmpl-{number:020}"),
         cost: Some(NanoUsd::new(195_000)),
         reserved: NanoUsd::new(1_250_000),
-        reserved_tokens: 1_250,
-        catalogue: "2026-11-20".into(),
-        rates: r#"{"input":150000,"cached_input":75000,"output":600000}"#.into(),
-        price_name: "openai/gpt-4o-mini".into(),
-        price_source: "genai-prices".into(),
-        duration_us: 1_250_000,
-        first_token_us: 310_000,
-        overhead_us: 180,
-        response_bytes: 21_000,
         trace_id: format!("{:032x}", u128::from(number) << 64 | 0x8448_eb21_1c80_319c),
-        ..Record::default()
+        ..chat::record()
     }
 }
 

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use tollgate::base::money::NanoUsd;
-use tollgate::base::usage::{Usage, UsageSource};
 use tollgate::store::ledger::{Checkpoint, LedgerStore as _, Position};
-use tollgate::store::record::{Outcome, Record};
+use tollgate::store::record::Record;
 use tollgate::store::sqlite::{FILE_NAME, SqliteLedger};
 
-use crate::Failure;
+use crate::{Failure, chat};
 
 /// When the last request began: a moment in the twenty-eighth day of a month.
 pub(crate) const END: i64 = 1_795_859_327_000_000_000;
@@ -64,33 +62,9 @@ fn place(record: &mut Record, number: u64, of: u64, chance: &mut u64, keys: u64)
     Ok(())
 }
 
-/// A record as a chat completion leaves it.
 fn plain() -> Record {
-    let usage = Usage { input_tokens: 500, cached_input_tokens: 128, output_tokens: 200, ..Usage::default() };
-    Record {
-        outcome: Outcome::Completed,
-        status: 200,
-        tags: BTreeMap::from([("feature".into(), "search".into()), ("env".into(), "prod".into())]),
-        operation: "chat_completions".into(),
-        upstream_model: "gpt-4o-mini".into(),
-        response_model: "gpt-4o-mini-2024-07-18".into(),
-        upstream: "openai".into(),
-        attempts: 1,
-        stream: true,
-        usage,
-        usage_source: UsageSource::Reported,
-        cost: Some(NanoUsd::new(3_250_000)),
-        reserved: NanoUsd::new(12_500_000),
-        reserved_tokens: 1_250,
-        catalogue: "2026-11-20".into(),
-        rates: r#"{"input":150000,"cached_input":75000,"output":600000}"#.into(),
-        price_name: "openai/gpt-4o-mini".into(),
-        price_source: "genai-prices".into(),
-        first_token_us: 310_000,
-        overhead_us: 180,
-        response_bytes: 21_000,
-        ..Record::default()
-    }
+    let tags = BTreeMap::from([("feature".into(), "search".into()), ("env".into(), "prod".into())]);
+    Record { tags, ..chat::record() }
 }
 
 const BATCH: usize = 1_000;

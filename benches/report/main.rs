@@ -1,6 +1,8 @@
 //! What a long history costs: rows brought into a ledger, the sums of a start, and reports, each over all rows
 //! of a ledger of so many. Wall and CPU time of one thread; no network.
 
+#[path = "../samples/chat.rs"]
+mod chat;
 mod ledger;
 
 use std::path::PathBuf;
